@@ -1,0 +1,13 @@
+//! What the XDP program and the daemon share, in the order in which a packet meets it.
+//!
+//! No allocation and no `std`: everything here also runs in the kernel.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod wire;
+pub mod parse;
+pub mod flow;
+pub mod lookup;
+pub mod counter;
+pub mod checksum;
+pub mod limits;

@@ -1,0 +1,3 @@
+//! The forwarding daemon.
+
+fn main() {}

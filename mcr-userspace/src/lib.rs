@@ -1,0 +1,4 @@
+//! The library behind `mcrd`, `mcrctl` and `mcrprobe`.
+
+pub mod control;
+pub mod rules;

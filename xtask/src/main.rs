@@ -1,0 +1,3 @@
+//! Every developer action.
+
+fn main() {}
