@@ -1,4 +1,6 @@
 //! The library behind `mcrd`, `mcrctl` and `mcrprobe`.
 
-pub mod control;
 pub mod rules;
+pub mod control;
+pub mod kernel;
+pub mod xsk;
