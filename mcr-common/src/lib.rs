@@ -4,10 +4,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod wire;
-pub mod parse;
-pub mod flow;
-pub mod lookup;
-pub mod counter;
 pub mod checksum;
+pub mod counter;
+pub mod flow;
 pub mod limits;
+pub mod lookup;
+pub mod parse;
+pub mod wire;
