@@ -2,7 +2,9 @@
 
 mod problem;
 mod read;
+mod rule;
 mod sections;
+mod table;
 
 pub use problem::FileProblem;
 pub use read::{load, parse};

@@ -9,4 +9,4 @@ mod reach;
 pub mod rule;
 pub mod set;
 pub mod spec;
-mod value;
+pub(crate) mod value;
