@@ -16,6 +16,8 @@ pub struct Flight {
     output: u16,
     bytes: u16,
     refused: bool,
+    /// Whether the frame is lined up or in a TX ring at all.
+    under_way: bool,
 }
 
 /// Flights by frame number.
@@ -55,7 +57,7 @@ impl Desk<'_> {
 
     /// A frame ends its way unsent.
     fn drop(&mut self, frame: Frame, reason: OutputDrop) {
-        let flight = self.flights[frame.index(self.memory) as usize];
+        let flight = std::mem::take(&mut self.flights[frame.index(self.memory) as usize]);
         if let Some(output) = self.output(flight) {
             output.dropped[reason as usize].add(1);
         }
@@ -74,8 +76,22 @@ impl Desk<'_> {
             output.sent.add(1);
             output.sent_bytes.add(u64::from(flight.bytes));
         }
+        self.flights[frame.index(self.memory) as usize].under_way = false;
         self.table.returned(flight.slot);
         self.pool.put(frame);
+    }
+
+    /// At the end: what is under way now never completes.
+    pub fn abandon(&mut self) {
+        for at in 0..self.flights.len() {
+            let flight = std::mem::take(&mut self.flights[at]);
+            if flight.under_way {
+                if let Some(output) = self.output(flight) {
+                    output.dropped[OutputDrop::LinkDown as usize].add(1);
+                }
+                self.table.returned(flight.slot);
+            }
+        }
     }
 }
 
@@ -95,7 +111,7 @@ impl Egress {
     #[inline]
     pub fn push(&mut self, desk: &mut Desk<'_>, frame: Frame, slot: u32, output: u16) {
         let bytes = frame.len() as u16;
-        desk.flights[frame.index(desk.memory) as usize] = Flight { slot, output, bytes, refused: false };
+        desk.flights[frame.index(desk.memory) as usize] = Flight { slot, output, bytes, refused: false, under_way: true };
         desk.table.departed(slot);
         self.pending.push(frame);
     }
@@ -139,12 +155,5 @@ impl Egress {
         let n = port.completed(|frame| desk.complete(frame));
         desk.counters.tx_packets.add(n as u64);
         n
-    }
-
-    /// At the end: nothing more will complete.
-    pub fn abandon(&mut self, desk: &mut Desk<'_>) {
-        for frame in self.pending.drain(..) {
-            desk.drop(frame, OutputDrop::LinkDown);
-        }
     }
 }

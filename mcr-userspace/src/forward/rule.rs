@@ -38,12 +38,14 @@ pub struct Target {
     pub vlan: OutputVlan,
 }
 
-/// A value of the packet that is kept, or moved from one range to another with its offset kept.
+/// What becomes of a value of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Map<T> {
     /// As it is.
     Keep,
-    /// `to + (value - from)`.
+    /// This one, whatever it was.
+    Set(T),
+    /// `to + (value - from)`: from one range to another, its offset kept.
     Move {
         /// Base of the matched range.
         from: T,
@@ -58,6 +60,7 @@ impl Map<u32> {
     pub fn apply(self, value: u32) -> u32 {
         match self {
             Self::Keep => value,
+            Self::Set(to) => to,
             Self::Move { from, to } => to.wrapping_add(value.wrapping_sub(from)),
         }
     }
@@ -69,6 +72,7 @@ impl Map<u16> {
     pub fn apply(self, value: u16) -> u16 {
         match self {
             Self::Keep => value,
+            Self::Set(to) => to,
             Self::Move { from, to } => to.wrapping_add(value.wrapping_sub(from)),
         }
     }
@@ -83,11 +87,7 @@ impl Compiled {
             ifindex,
             source: (matcher.source.address.into(), matcher.source.mask()),
             group: (matcher.group.address.into(), matcher.group.mask()),
-            ports: match matcher.ports {
-                Ports::Exact(port) => (port, port),
-                Ports::Range(first, last) => (first, last),
-                Ports::Any => (0, u16::MAX),
-            },
+            ports: matcher.ports.bounds(),
             vlan: matcher.vlan.map_or(Vlan::UNTAGGED, Vlan::tagged),
             targets: targets.collect::<Option<_>>()?,
         })
@@ -118,8 +118,8 @@ fn target(matcher: &Match, output: &Output, egress: InterfaceId) -> Target {
         },
         port: match (output.port, matcher.ports) {
             (Some(to), Ports::Exact(from) | Ports::Range(from, _)) => Map::Move { from, to },
-            // Any port to one port: a base of 0 would move it, so the check has refused it.
-            (Some(_) | None, _) => Map::Keep,
+            (Some(to), Ports::Any) => Map::Set(to),
+            (None, _) => Map::Keep,
         },
         source: output.source,
         ttl: output.ttl,

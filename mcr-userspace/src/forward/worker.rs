@@ -232,7 +232,7 @@ impl Worker {
         new: &Rewrite,
     ) {
         let length = frame.len();
-        let length = rewrite(self.memory.buffer(&mut frame), length, datagram, new);
+        let length = rewrite(frame.buffer(&self.memory), length, datagram, new);
         frame.set_len(&self.memory, length);
         let Self { memory, pool, flights, table, bound, interfaces, counters, .. } = self;
         let desk = &mut Desk { memory, pool, flights, table, counters };
@@ -334,12 +334,14 @@ impl Worker {
     }
 
     /// At the end: waits for what is under way, counts what never comes back, and checks that no frame was lost.
-    fn drain(&mut self) {
+    fn drain(mut self) {
         let deadline = Instant::now() + DRAIN_PATIENCE;
         while self.bound.iter().any(|bound| bound.port.sending() > 0) && Instant::now() < deadline {
             self.flush();
             std::thread::sleep(Duration::from_micros(200));
         }
+        let Self { memory, pool, flights, table, counters, .. } = &mut self;
+        Desk { memory, pool, flights, table, counters }.abandon();
         self.counters.frames_free.set(self.pool.len() as u64);
         let in_rings: u32 = self.bound.iter().map(|bound| bound.port.frames()).sum();
         let (found, total) = (self.pool.len() as u32 + in_rings, self.memory.frames());

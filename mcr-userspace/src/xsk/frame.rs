@@ -47,17 +47,13 @@ impl Frame {
         &mut memory.buffer(self)[..len]
     }
 
-    /// Bytes that a packet in this frame can have.
+    /// From the packet's start to the frame's end: where it may grow.
     #[inline]
-    pub fn capacity(&mut self, memory: &Memory) -> usize {
-        memory.buffer(self).len()
+    pub fn buffer<'a>(&'a mut self, memory: &'a Memory) -> &'a mut [u8] {
+        memory.buffer(self)
     }
 
-    /// Sets the packet's length.
-    ///
-    /// # Panics
-    ///
-    /// Where the frame is smaller.
+    /// Sets the packet's length, which the frame has room for.
     #[inline]
     pub fn set_len(&mut self, memory: &Memory, len: usize) {
         // SAFETY: this is the frame's only owner, and it was made for this UMEM.

@@ -6,4 +6,5 @@
 pub mod frame;
 pub mod umem;
 pub mod port;
+pub mod anchor;
 pub mod txring;

@@ -46,6 +46,15 @@ pub enum Bind {
     Shared,
 }
 
+/// How many frames a socket may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Kept with the kernel for receiving, at most [`FILL_RING`].
+    pub fill: u32,
+    /// Under way at most, so that a stalled egress leaves the others theirs; at most [`TX_RING`].
+    pub send: u32,
+}
+
 /// Whether an egress takes packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -64,8 +73,7 @@ pub struct Port {
     completion: CompQueue,
     ring: TxRing,
     zero_copy: bool,
-    /// Frames to keep with the kernel for receiving.
-    fill_target: u32,
+    quota: Quota,
     /// Frames in the fill and RX rings.
     receiving: u32,
     /// Descriptors ever put into the TX ring, and which they were: number `n` at `n % TX_RING`.
@@ -79,9 +87,8 @@ pub struct Port {
 }
 
 impl Port {
-    /// Binds a socket to `queue` of `interface`, which must be in the calling thread's network namespace. `fill_target` frames are
-    /// kept in its fill ring (at most [`FILL_RING`]).
-    pub fn open(memory: &Memory, interface: &str, queue: u32, bind: Bind, fill_target: u32) -> io::Result<Self> {
+    /// Binds a socket to `queue` of `interface`, which must be in the calling thread's network namespace.
+    pub fn open(memory: &Memory, interface: &str, queue: u32, bind: Bind, quota: Quota) -> io::Result<Self> {
         let flags = match bind {
             Bind::ZeroCopy => BindFlags::XDP_ZEROCOPY | BindFlags::XDP_USE_NEED_WAKEUP,
             Bind::Copy => BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP,
@@ -121,7 +128,7 @@ impl Port {
             fill,
             completion,
             zero_copy,
-            fill_target: fill_target.min(FILL_RING),
+            quota: Quota { fill: quota.fill.min(FILL_RING), send: quota.send.min(TX_RING) },
             receiving: 0,
             submitted: 0,
             order: vec![FrameDesc::default(); TX_RING as usize].into(),
@@ -156,11 +163,6 @@ impl Port {
         self.rx.nb_avail_exact()
     }
 
-    /// Sets how many frames are kept with the kernel for receiving.
-    pub fn set_fill_target(&mut self, frames: u32) {
-        self.fill_target = frames.min(FILL_RING);
-    }
-
     /// Takes at most 256 packets that the kernel has received.
     #[inline]
     pub fn receive(&mut self, into: &mut Vec<Frame>) -> usize {
@@ -174,8 +176,8 @@ impl Port {
     /// Gives the kernel frames to receive into, as far as the pool has them, up to the target.
     #[inline]
     pub fn refill(&mut self, pool: &mut Pool) {
-        while self.receiving < self.fill_target {
-            let want = (self.fill_target - self.receiving).min(BATCH as u32) as usize;
+        while self.receiving < self.quota.fill {
+            let want = (self.quota.fill - self.receiving).min(BATCH as u32) as usize;
             let mut n = 0;
             while n < want
                 && let Some(frame) = pool.take()
@@ -204,8 +206,7 @@ impl Port {
     #[inline]
     pub fn submit(&mut self, frames: &mut Vec<Frame>) -> usize {
         let room = self.tx.nb_free(frames.len() as u32) as usize;
-        // The completion ring holds twice as many as the TX ring; the frames under way must fit it.
-        let room = room.min((TX_RING - self.sending.min(TX_RING)) as usize);
+        let room = room.min(self.quota.send.saturating_sub(self.sending) as usize);
         let take = frames.len().min(room);
         let mut moved = 0;
         while moved < take {
