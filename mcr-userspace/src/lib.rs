@@ -7,3 +7,4 @@ pub mod ctl;
 pub mod kernel;
 pub mod xsk;
 pub mod forward;
+pub mod daemon;
