@@ -126,7 +126,7 @@ fn check(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     }
     match problems.is_empty() {
         true if json => Ok(()),
-        true => Ok(writeln!(out, "{}: in order, {rules} rules", file.display())?),
+        true => Ok(writeln!(out, "{}: in order, {rules} rule{}", file.display(), if rules == 1 { "" } else { "s" })?),
         false if json => Err(Failure::Said(USAGE, Vec::new())),
         false => Err(Failure::Said(USAGE, problems.iter().map(ToString::to_string).collect())),
     }
