@@ -8,3 +8,4 @@ pub mod kernel;
 pub mod xsk;
 pub mod forward;
 pub mod daemon;
+pub mod probe;
