@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
 
     let group = |selection: &[String], flags: &[&str]| -> Result<Command> {
         let mut cargo = workspace::cargo();
-        cargo.args(["test", "--locked", "--quiet", "--workspace", "--no-fail-fast"]).args(selection);
+        cargo.args(["test", "--locked", "--workspace", "--no-fail-fast"]).args(selection);
         cargo.arg("--").args(flags).args(&args.filter).envs(variables.iter().cloned());
         if !runner.is_empty() {
             // Only the test programs become root: what cargo builds stays the user's.

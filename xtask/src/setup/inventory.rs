@@ -35,6 +35,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("make", &["make"]),
     ("m4", &["m4"]),
     ("pkg-config", &["pkgconf", "pkg-config"]),
+    ("git", &["git"]), // cargo-deny fetches the database of advisories with it
     ("ip", &["iproute2"]),
     ("ethtool", &["ethtool"]),
     ("socat", &["socat"]),
