@@ -13,6 +13,7 @@ pub mod programs;
 
 pub mod daemon;
 
+pub mod probe;
 pub mod rules;
 
 pub mod ledger;

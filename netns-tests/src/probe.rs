@@ -1,0 +1,126 @@
+//! `mcrprobe` at both ends: numbered streams into the relay, and their judgement behind it.
+
+use std::{net::Ipv4Addr, process::Command, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    deadline::{SOON, until},
+    netns::Namespace,
+    process::{Finished, Process},
+    programs,
+    rules::stream,
+};
+
+/// The CPU of senders; `mcrd`'s first worker is then best on another.
+const SENDER_CPU: usize = 0;
+/// A receiver ends when nothing has come for this long.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// What is sent: `streams` streams from `first` upwards (see [`stream`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Group and port of stream 0.
+    pub first: (Ipv4Addr, u16),
+    /// How many streams.
+    pub streams: u16,
+    /// Packets a second, over all streams.
+    pub rate: u64,
+    /// Ethernet frame in bytes, without FCS.
+    pub size: u32,
+    /// For how long.
+    pub seconds: u64,
+}
+
+/// What `mcrprobe --json send` ends with, as far as it is judged.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sent {
+    /// Packets sent, over all streams.
+    pub packets: u64,
+    /// Packets a second, measured.
+    pub rate: f64,
+}
+
+/// What `mcrprobe --json recv` ends with, as far as it is judged.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Received {
+    /// Packets received, over all streams.
+    pub packets: u64,
+    /// Packets a second, measured.
+    pub rate: f64,
+    /// Numbers that never came.
+    pub lost: u64,
+    /// Packets that came again.
+    pub duplicated: u64,
+    /// Packets that came after a later one.
+    pub reordered: u64,
+    /// Packets that were not of these streams.
+    pub foreign: u64,
+}
+
+impl Load {
+    /// All packets, over all streams.
+    pub fn packets(&self) -> u64 {
+        self.rate * self.seconds
+    }
+
+    /// Starts sending from `interface`, on a CPU of its own.
+    pub fn send(&self, namespace: &Namespace, interface: &str) -> Result<Process> {
+        let mut command = probe(namespace, "send", interface, self.first, self.streams)?;
+        command.args(["--rate", &self.rate.to_string(), "--size", &self.size.to_string()]);
+        command.args(["--count", &self.packets().to_string()]);
+        Process::spawn(&mut programs::pinned(&command, SENDER_CPU))
+    }
+
+    /// Waits for a sender's end, which must be a success.
+    pub fn sent(&self, sender: Process) -> Result<Sent> {
+        report(&sender.wait(Duration::from_secs(self.seconds) + SOON)?.success()?)
+    }
+
+    /// Waits for a receiver's end, and returns its summary whatever it judged.
+    pub fn received(&self, receiver: Process) -> Result<Received> {
+        received(receiver.wait(Duration::from_secs(self.seconds) + IDLE + SOON)?)
+    }
+}
+
+/// Starts to receive `streams` streams on `interface`; their groups are joined when this returns.
+pub fn receive(namespace: &Namespace, interface: &str, first: (Ipv4Addr, u16), streams: u16) -> Result<Process> {
+    let mut command = probe(namespace, "recv", interface, first, streams)?;
+    let process = Process::spawn(command.args(["--idle", &IDLE.as_millis().to_string()]))?;
+    joined(namespace, interface, first.0, streams).with_context(|| process.stderr())?;
+    Ok(process)
+}
+
+/// Waits until `interface` is a member of `n` groups from `first` upwards.
+pub fn joined(namespace: &Namespace, interface: &str, first: Ipv4Addr, n: u16) -> Result<()> {
+    until(&format!("{n} memberships on {interface}"), SOON, || {
+        let all = namespace.run(&format!("ip maddr show dev {interface}"))?;
+        let groups: Vec<&str> = all.lines().filter_map(|line| line.trim().strip_prefix("inet ")).collect();
+        let member = |i| {
+            let group = stream((first, 0), i).0.to_string();
+            groups.iter().any(|line| line.split(' ').next() == Some(&group))
+        };
+        Ok((0..n).all(member).then_some(()))
+    })
+}
+
+/// The summary of a receiver that has ended, whatever it judged.
+pub fn received(finished: Finished) -> Result<Received> {
+    // 1 is its judgement that something is wrong, which the summary says better.
+    match finished.status.code() {
+        Some(0 | 1) => report(&finished),
+        _ => bail!("{}", finished.told()),
+    }
+}
+
+fn probe(namespace: &Namespace, what: &str, interface: &str, first: (Ipv4Addr, u16), streams: u16) -> Result<Command> {
+    let mut command = namespace.command(programs::path("mcrprobe")?);
+    command.args([what, "--json", "--iface", interface, "--group", &first.0.to_string()]);
+    command.args(["--port", &first.1.to_string(), "--streams", &streams.to_string()]);
+    Ok(command)
+}
+
+fn report<T: DeserializeOwned>(finished: &Finished) -> Result<T> {
+    serde_json::from_str(&finished.stdout).with_context(|| format!("no summary from {}", finished.told()))
+}

@@ -153,7 +153,7 @@ pub fn feed(command: &mut Command, input: &str) -> Result<()> {
     let name = line_of(command);
     let file = tempfile::tempfile()?;
     file.write_all_at(input.as_bytes(), 0)?;
-    let output = command.stdin(file).output().with_context(|| format!("cannot start `{name}`"))?;
+    let output = command.stdin(file).process_group(0).output().with_context(|| format!("cannot start `{name}`"))?;
     if !output.status.success() {
         bail!("`{name}`: {}\n{}\nIts input:\n{input}", output.status, String::from_utf8_lossy(&output.stderr));
     }
