@@ -13,8 +13,10 @@ pub mod programs;
 
 pub mod daemon;
 
+pub mod crossing;
 pub mod probe;
 pub mod rules;
 
+pub mod kernel;
 pub mod ledger;
 pub mod stats;
