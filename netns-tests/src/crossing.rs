@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     netns::Namespace,
-    probe::{self, Load, Received, Sent},
+    probe::{Load, Received, Sent},
     rules,
     topology::{GEN, Network, SINK},
 };
@@ -25,7 +25,7 @@ impl Crossing {
     pub fn of_chain(network: &Network, load: &Load) -> Result<Self> {
         let (from, to) = (network.namespace(GEN), network.namespace(SINK));
         let before = tx_dropped(from, "v0")?;
-        let receiver = probe::receive(to, "v3", rules::RECEIVED, load.streams)?;
+        let receiver = load.receive(to, "v3", rules::RECEIVED)?;
         let sent = load.sent(load.send(from, "v0")?)?;
         let received = load.received(receiver)?;
         Ok(Self { sent, received, sender_dropped: tx_dropped(from, "v0")? - before })
@@ -43,14 +43,16 @@ impl Crossing {
             ("lost", received.lost, 0),
             ("duplicated", received.duplicated, 0),
             ("foreign", received.foreign, 0),
+            ("dropped at the receiver's own sockets", received.receiver_dropped, 0),
+            ("with a bad checksum at the receiver", received.checksum_errors, 0),
         ] {
             if count != wanted {
                 wrong.push(format!("{what}: {count}, not {wanted}"));
             }
         }
         // It paces by the clock; one that falls behind for good has not offered the load.
-        if sent.rate < load.rate as f64 * 0.99 {
-            wrong.push(format!("the sender reached {:.0} of {} packets a second", sent.rate, load.rate));
+        if sent.rate_pps < load.rate as f64 * 0.99 {
+            wrong.push(format!("the sender reached {:.0} of {} packets a second", sent.rate_pps, load.rate));
         }
         wrong
     }

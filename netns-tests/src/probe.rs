@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, process::Command, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -15,8 +15,10 @@ use crate::{
 
 /// The CPU of senders; `mcrd`'s first worker is then best on another.
 const SENDER_CPU: usize = 0;
-/// A receiver ends when nothing has come for this long.
+/// A receiver that lacks packets ends when nothing has come for this long.
 const IDLE: Duration = Duration::from_secs(3);
+/// Against hangs: a receiver waits 30 s for its first packet.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is sent: `streams` streams from `first` upwards (see [`stream`]).
 #[derive(Clone, Copy, Debug)]
@@ -39,16 +41,14 @@ pub struct Sent {
     /// Packets sent, over all streams.
     pub packets: u64,
     /// Packets a second, measured.
-    pub rate: f64,
+    pub rate_pps: f64,
 }
 
 /// What `mcrprobe --json recv` ends with, as far as it is judged.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Received {
-    /// Packets received, over all streams.
+    /// Different packets received, over all streams.
     pub packets: u64,
-    /// Packets a second, measured.
-    pub rate: f64,
     /// Numbers that never came.
     pub lost: u64,
     /// Packets that came again.
@@ -57,6 +57,10 @@ pub struct Received {
     pub reordered: u64,
     /// Packets that were not of these streams.
     pub foreign: u64,
+    /// Of the lost, those that the kernel dropped at the receiver's own sockets.
+    pub receiver_dropped: u64,
+    /// UDP packets with a bad checksum in the receiver's namespace meanwhile.
+    pub checksum_errors: u64,
 }
 
 impl Load {
@@ -75,21 +79,26 @@ impl Load {
 
     /// Waits for a sender's end, which must be a success.
     pub fn sent(&self, sender: Process) -> Result<Sent> {
-        report(&sender.wait(Duration::from_secs(self.seconds) + SOON)?.success()?)
+        report(&sender.wait(Duration::from_secs(self.seconds) + LIMIT)?.success()?)
+    }
+
+    /// Starts to receive all of it, as streams from `first` upwards, on `interface`; their groups are joined when this
+    /// returns. It ends when all has come, or nothing for a while.
+    pub fn receive(&self, namespace: &Namespace, interface: &str, first: (Ipv4Addr, u16)) -> Result<Process> {
+        let mut command = probe(namespace, "recv", interface, first, self.streams)?;
+        command.args(["--count", &self.packets().to_string(), "--idle", &IDLE.as_millis().to_string()]);
+        let process = Process::spawn(&mut command)?;
+        joined(namespace, interface, first.0, self.streams).with_context(|| process.stderr())?;
+        Ok(process)
     }
 
     /// Waits for a receiver's end, and returns its summary whatever it judged.
     pub fn received(&self, receiver: Process) -> Result<Received> {
-        received(receiver.wait(Duration::from_secs(self.seconds) + IDLE + SOON)?)
+        let finished = receiver.wait(Duration::from_secs(self.seconds) + LIMIT)?;
+        // 1 is its judgement that something is wrong, which the summary says better.
+        ensure!(matches!(finished.status.code(), Some(0 | 1)), "{}", finished.told());
+        report(&finished)
     }
-}
-
-/// Starts to receive `streams` streams on `interface`; their groups are joined when this returns.
-pub fn receive(namespace: &Namespace, interface: &str, first: (Ipv4Addr, u16), streams: u16) -> Result<Process> {
-    let mut command = probe(namespace, "recv", interface, first, streams)?;
-    let process = Process::spawn(command.args(["--idle", &IDLE.as_millis().to_string()]))?;
-    joined(namespace, interface, first.0, streams).with_context(|| process.stderr())?;
-    Ok(process)
 }
 
 /// Waits until `interface` is a member of `n` groups from `first` upwards.
@@ -103,15 +112,6 @@ pub fn joined(namespace: &Namespace, interface: &str, first: Ipv4Addr, n: u16) -
         };
         Ok((0..n).all(member).then_some(()))
     })
-}
-
-/// The summary of a receiver that has ended, whatever it judged.
-pub fn received(finished: Finished) -> Result<Received> {
-    // 1 is its judgement that something is wrong, which the summary says better.
-    match finished.status.code() {
-        Some(0 | 1) => report(&finished),
-        _ => bail!("{}", finished.told()),
-    }
 }
 
 fn probe(namespace: &Namespace, what: &str, interface: &str, first: (Ipv4Addr, u16), streams: u16) -> Result<Command> {

@@ -15,7 +15,7 @@ use netns_tests::{
     crossing::{Crossing, tx_dropped},
     daemon::{Daemon, Final},
     ledger,
-    probe::{self, Load},
+    probe::Load,
     rules,
     stats::{Stats, sum},
     topology::{GEN, SINK, Topology},
@@ -58,7 +58,7 @@ fn forward(load: &Load, interrupted: &AtomicBool) -> Result<Outcome> {
     for interface in &daemon.stats()?.interfaces {
         println!("{}: {}, XDP {}, AF_XDP {}", interface.name, interface.driver, interface.xdp, interface.xsk);
     }
-    let mut receiver = probe::receive(network.namespace(SINK), "v3", rules::RECEIVED, load.streams)?;
+    let mut receiver = load.receive(network.namespace(SINK), "v3", rules::RECEIVED)?;
     let mut sender = load.send(network.namespace(GEN), "v0")?;
 
     println!(
@@ -129,12 +129,12 @@ fn verdict(load: &Load, outcome: &Outcome) -> Result<()> {
     println!();
     for (name, value) in [
         ("streams", u64::from(load.streams)),
-        ("rate", sent.rate.round() as u64),
+        ("rate", sent.rate_pps.round() as u64),
         ("offered", sent.packets),
         ("matched", totals.matched_packets),
         ("sent", totals.sent_packets),
         ("received", received.packets),
-        ("lost", sent.packets.saturating_sub(received.packets - received.duplicated)),
+        ("lost", received.lost),
         ("duplicated", received.duplicated),
         ("reordered", received.reordered),
         ("foreign", received.foreign),
