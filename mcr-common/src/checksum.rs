@@ -1,1 +1,130 @@
-//! (being written)
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+
+/// A running one's complement sum of 16-bit big-endian words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Adds one word.
+    #[inline]
+    #[must_use]
+    pub const fn word(self, word: u16) -> Self {
+        Self(self.0 + word as u64)
+    }
+
+    /// Adds the two words of an address, host byte order.
+    #[inline]
+    #[must_use]
+    pub const fn address(self, address: u32) -> Self {
+        Self(self.0 + (address >> 16) as u64 + (address & 0xffff) as u64)
+    }
+
+    /// Adds bytes that start on a word; an odd last one is padded with zero.
+    #[inline]
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        // Eight bytes at a time in native order: the sum of swapped words is the swapped sum (RFC 1071 section 2 B).
+        let mut chunks = bytes.chunks_exact(8);
+        let mut wide = 0u128;
+        for chunk in &mut chunks {
+            if let Some(chunk) = chunk.first_chunk() {
+                wide += u128::from(u64::from_ne_bytes(*chunk));
+            }
+        }
+        let mut sum = (wide as u64 & 0xffff_ffff) + (wide as u64 >> 32) + (wide >> 64) as u64;
+        sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let folded = u16::from_be(fold(sum));
+        let mut sum = self.0 + u64::from(folded);
+        let rest = chunks.remainder();
+        let mut words = rest.chunks_exact(2);
+        for word in &mut words {
+            sum += u64::from(u16::from_be_bytes([word[0], word[1]]));
+        }
+        if let [last] = words.remainder() {
+            sum += u64::from(u16::from_be_bytes([*last, 0]));
+        }
+        Self(sum)
+    }
+
+    /// The sum in 16 bits, not complemented.
+    #[inline]
+    pub const fn fold(self) -> u16 {
+        fold(self.0)
+    }
+
+    /// The checksum: the complement of the sum.
+    #[inline]
+    pub const fn finish(self) -> u16 {
+        !self.fold()
+    }
+}
+
+/// Adds carries back in until 16 bits are left.
+#[inline]
+const fn fold(mut sum: u64) -> u16 {
+    sum = (sum & 0xffff_ffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum as u16
+}
+
+/// What changes in a checksummed header, collected so that the checksum is updated once: RFC 1624, equation 3.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change(Sum);
+
+impl Change {
+    /// A word that goes from `old` to `new`.
+    #[inline]
+    #[must_use]
+    pub const fn word(self, old: u16, new: u16) -> Self {
+        Self(self.0.word(!old).word(new))
+    }
+
+    /// An address that goes from `old` to `new`, host byte order.
+    #[inline]
+    #[must_use]
+    pub const fn address(self, old: u32, new: u32) -> Self {
+        Self(self.0.address(!old).address(new))
+    }
+
+    /// `checksum` (host byte order) after the change.
+    #[inline]
+    pub const fn apply(self, checksum: u16) -> u16 {
+        self.0.word(!checksum).finish()
+    }
+}
+
+/// The sum over the UDP pseudo-header (RFC 768): addresses in host byte order, `length` of UDP header and payload.
+#[inline]
+pub const fn pseudo_header(source: u32, destination: u32, length: u16) -> Sum {
+    Sum(0).address(source).address(destination).word(crate::wire::PROTOCOL_UDP as u16).word(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_1071_example() {
+        assert_eq!(Sum::default().bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]).fold(), 0xddf2);
+    }
+
+    #[test]
+    fn rfc_1624_example() {
+        // Section 4: the checksum is 0xdd2f, a field goes from 0x5555 to 0x3285, the result is 0x0000.
+        assert_eq!(Change::default().word(0x5555, 0x3285).apply(0xdd2f), 0x0000);
+    }
+
+    #[test]
+    fn wide_sum_equals_word_by_word() {
+        let bytes: [u8; 67] = core::array::from_fn(|i| (i * 151 + 250) as u8);
+        for length in 0..bytes.len() {
+            let slow = bytes[..length]
+                .chunks(2)
+                .fold(Sum::default(), |sum, w| sum.word(u16::from_be_bytes([w[0], *w.get(1).unwrap_or(&0)])));
+            assert_eq!(Sum::default().bytes(&bytes[..length]).fold(), slow.fold(), "length {length}");
+        }
+        assert_eq!(Sum::default().bytes(&[0xff; 1500]).fold(), 0xffff);
+    }
+}

@@ -1,1 +1,183 @@
-//! (being written)
+//! What a packet is matched by, and the layout of the maps that match it.
+//!
+//! The rules of one *shape* (source length, group length, kind of port) differ only in values, so one hash lookup
+//! under the shape's masks finds the one that takes a packet. Shapes are tried from the most specific to the least
+//! (see [`lookup`](crate::lookup)).
+
+/// The headers of a datagram that matter to rules. Addresses and port in host byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// IPv4 source address.
+    pub source: u32,
+    /// IPv4 destination: a group.
+    pub group: u32,
+    /// UDP destination port; 0 in a fragment.
+    pub port: u16,
+    /// The frame's tag.
+    pub vlan: Vlan,
+    /// Bytes from the start of the frame to the IPv4 header: 14, or 18 behind a tag.
+    pub ip_offset: u16,
+    /// Bytes from the start of the frame to the UDP header.
+    pub udp_offset: u16,
+}
+
+/// A frame's VLAN as rules see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Vlan(u16);
+
+impl Vlan {
+    /// No tag.
+    pub const UNTAGGED: Self = Self(0);
+    /// Any tag or none: only in keys of [`PortKind::Group`].
+    pub const ANY: Self = Self(0xffff);
+    /// A priority tag (VLAN ID 0), which no rule can name; 4095 is reserved, so no frame's own VLAN is lost by it.
+    const PRIORITY: Self = Self(0x0fff);
+
+    /// The VLAN of a frame with an 802.1Q tag of this VLAN ID (0 to 4095).
+    #[inline(always)]
+    pub const fn tagged(id: u16) -> Self {
+        if id == 0 { Self::PRIORITY } else { Self(id) }
+    }
+}
+
+/// What the ports of a shape's rules are; lower is more specific.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum PortKind {
+    /// One port.
+    Exact = 1,
+    /// A block of a range.
+    Range = 2,
+    /// Any port.
+    Any = 3,
+    /// No rule at all: an entry that says that rules for the group exist, for packets that none of them takes.
+    Group = 4,
+}
+
+/// Which bits of a packet count. `Ord` is the order of lookups: `a < b` where `a` is more specific.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Shape {
+    /// Leading bits of the source address, 0 to 32; 0 is any source.
+    pub source_len: u8,
+    /// Leading bits of the group, 4 to 32.
+    pub group_len: u8,
+    /// Leading bits of the port, 0 to 16: 16 for an exact port, 0 for any.
+    pub port_len: u8,
+    /// A [`PortKind`], or 0 past the last shape of a table.
+    pub kind: u8,
+}
+
+impl Shape {
+    /// Past the last shape of a table.
+    pub const END: Self = Self { source_len: 0, group_len: 0, port_len: 0, kind: 0 };
+
+    /// The key under which a rule of this shape, if any, takes `datagram`.
+    #[inline(always)]
+    pub const fn key(self, ifindex: u32, vlan: Vlan, datagram: &Datagram) -> FlowKey {
+        FlowKey {
+            ifindex,
+            source: datagram.source & mask(self.source_len),
+            group: datagram.group & mask(self.group_len),
+            port: datagram.port & (mask(self.port_len) >> 16) as u16,
+            vlan,
+            shape: self,
+        }
+    }
+}
+
+impl Ord for Shape {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        // Longer source, longer group, kind of port, narrower block: interface.md, "Matching".
+        let rank = |s: &Self| (!s.source_len, !s.group_len, s.kind, !s.port_len);
+        rank(self).cmp(&rank(other))
+    }
+}
+
+impl PartialOrd for Shape {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A mask of `length` leading bits, 0 to 32.
+#[inline(always)]
+const fn mask(length: u8) -> u32 {
+    // In 64 bits, since a shift by 32 is undefined in 32; the mask keeps the verifier and the optimiser sure of the range.
+    (0xffff_ffff_u64 << (32 - (length as u32 & 63))) as u32
+}
+
+/// Key of the map `FLOWS`. No padding: the kernel compares bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Ingress interface.
+    pub ifindex: u32,
+    /// Source address under the shape's mask, host byte order.
+    pub source: u32,
+    /// Group under the shape's mask, host byte order.
+    pub group: u32,
+    /// Port under the shape's mask, host byte order.
+    pub port: u16,
+    /// The frame's VLAN.
+    pub vlan: Vlan,
+    /// The shape.
+    pub shape: Shape,
+}
+
+/// Value of the map `FLOWS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowValue {
+    /// The rule's slot: its index in `COUNTS`.
+    pub slot: u32,
+    /// Index in `XSKS` of the ingress interface's queue 0.
+    pub xsk_base: u32,
+}
+
+/// Value of the map `COUNTS`, one for each slot and CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowCount {
+    /// Packets steered.
+    pub packets: u64,
+    /// Their bytes, from the Ethernet header to the end of the frame.
+    pub bytes: u64,
+}
+
+/// What the XDP program writes as XDP metadata, right before the packet, native byte order.
+///
+/// Its slot is the one whose counter the kernel has raised, so what a worker receives is set off against exactly that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Steered {
+    /// [`Steered::TAG`]: tells metadata from what an earlier packet left there. The worker clears it once read.
+    pub tag: u32,
+    /// The rule's slot.
+    pub slot: u32,
+}
+
+impl Steered {
+    /// Not a value that headroom holds by chance; nothing but the program and the worker writes there.
+    pub const TAG: u32 = 0x6d63_7221;
+    /// Bytes of the metadata.
+    pub const LEN: usize = 8;
+
+    /// The metadata as it lies before the packet.
+    #[inline(always)]
+    pub const fn to_bytes(self) -> [u8; Self::LEN] {
+        let ([a, b, c, d], [e, f, g, h]) = (self.tag.to_ne_bytes(), self.slot.to_ne_bytes());
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// The slot in metadata, `None` where no program wrote any.
+    #[inline(always)]
+    pub const fn slot_in(bytes: [u8; Self::LEN]) -> Option<u32> {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        match u32::from_ne_bytes([a, b, c, d]) {
+            Self::TAG => Some(u32::from_ne_bytes([e, f, g, h])),
+            _ => None,
+        }
+    }
+}

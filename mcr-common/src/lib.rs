@@ -2,7 +2,7 @@
 //!
 //! No allocation and no `std`: everything here also runs in the kernel.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod wire;
 pub mod parse;
@@ -11,3 +11,5 @@ pub mod lookup;
 pub mod counter;
 pub mod checksum;
 pub mod limits;
+#[cfg(feature = "user")]
+mod pod;

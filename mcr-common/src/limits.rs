@@ -8,3 +8,15 @@ pub const MAX_OUTPUTS: usize = 64;
 pub const MAX_SHAPES: usize = 64;
 /// Bytes that the kernel keeps free before a packet in a UMEM frame (`XDP_PACKET_HEADROOM`, linux/bpf.h).
 pub const XDP_HEADROOM: u32 = 256;
+
+/// Entries of the table of shapes: each of [`MAX_SHAPES`] at worst stands for the four block sizes of port ranges, and one
+/// [`Shape::END`](crate::flow::Shape::END).
+pub const TABLE_SHAPES: u32 = MAX_SHAPES as u32 * 4 + 1;
+/// Entries of the table of group prefix lengths: 4 to 32, and an end.
+pub const GROUP_SHAPES: u32 = 30;
+/// Tables of shapes in the kernel: one is in use while the other is written.
+pub const SHAPE_BANKS: u32 = 2;
+/// AF_XDP sockets over all interfaces and queues: entries of `XSKS`.
+pub const MAX_SOCKETS: u32 = 4096;
+/// Interfaces with the program: entries of `VERDICTS`.
+pub const MAX_INTERFACES: u32 = 1024;
