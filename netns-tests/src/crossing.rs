@@ -1,10 +1,12 @@
 //! One load from a sender, through whatever is between, to a receiver; and whether each packet came exactly once.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Result, ensure};
 
 use crate::{
     netns::Namespace,
-    probe::{Load, Received, Sent},
+    probe::{Load, Received, SENDER_CPU, Sent},
     rules,
     topology::{GEN, Network, SINK},
 };
@@ -23,10 +25,15 @@ pub struct Crossing {
 impl Crossing {
     /// Sends `load` into a chain at v0 and receives its streams, translated by [`rules::streams`], at v3.
     pub fn of_chain(network: &Network, load: &Load) -> Result<Self> {
+        Self::of_chain_to(network, load, rules::RECEIVED)
+    }
+
+    /// [`of_chain`](Self::of_chain) where the streams come out from `received` upwards.
+    pub fn of_chain_to(network: &Network, load: &Load, received: (Ipv4Addr, u16)) -> Result<Self> {
         let (from, to) = (network.namespace(GEN), network.namespace(SINK));
         let before = tx_dropped(from, "v0")?;
-        let receiver = load.receive(to, "v3", rules::RECEIVED)?;
-        let sent = load.sent(load.send(from, "v0")?)?;
+        let receiver = load.receive(to, "v3", received)?;
+        let sent = load.sent(load.send(from, "v0", Some(SENDER_CPU))?)?;
         let received = load.received(receiver)?;
         Ok(Self { sent, received, sender_dropped: tx_dropped(from, "v0")? - before })
     }

@@ -13,8 +13,8 @@ use crate::{
     rules::stream,
 };
 
-/// The CPU of senders; `mcrd`'s first worker is then best on another.
-const SENDER_CPU: usize = 0;
+/// The CPU of a lone sender: the relay has the others to itself.
+pub const SENDER_CPU: usize = 0;
 /// A receiver that lacks packets ends when nothing has come for this long.
 const IDLE: Duration = Duration::from_secs(3);
 /// Against hangs: a receiver waits 30 s for its first packet.
@@ -69,12 +69,15 @@ impl Load {
         self.rate * self.seconds
     }
 
-    /// Starts sending from `interface`, on a CPU of its own.
-    pub fn send(&self, namespace: &Namespace, interface: &str) -> Result<Process> {
+    /// Starts sending from `interface`, on one CPU or wherever the scheduler likes.
+    pub fn send(&self, namespace: &Namespace, interface: &str, cpu: Option<usize>) -> Result<Process> {
         let mut command = probe(namespace, "send", interface, self.first, self.streams)?;
         command.args(["--rate", &self.rate.to_string(), "--size", &self.size.to_string()]);
         command.args(["--count", &self.packets().to_string()]);
-        Process::spawn(&mut programs::pinned(&command, SENDER_CPU))
+        Process::spawn(&mut match cpu {
+            Some(cpu) => programs::pinned(&command, cpu),
+            None => command,
+        })
     }
 
     /// Waits for a sender's end, which must be a success.

@@ -15,7 +15,7 @@ use netns_tests::{
     crossing::{Crossing, tx_dropped},
     daemon::{Daemon, Final},
     ledger,
-    probe::Load,
+    probe::{Load, SENDER_CPU},
     rules,
     stats::{Stats, sum},
     topology::{GEN, SINK, Topology},
@@ -59,7 +59,7 @@ fn forward(load: &Load, interrupted: &AtomicBool) -> Result<Outcome> {
         println!("{}: {}, XDP {}, AF_XDP {}", interface.name, interface.driver, interface.xdp, interface.xsk);
     }
     let mut receiver = load.receive(network.namespace(SINK), "v3", rules::RECEIVED)?;
-    let mut sender = load.send(network.namespace(GEN), "v0")?;
+    let mut sender = load.send(network.namespace(GEN), "v0", Some(SENDER_CPU))?;
 
     println!(
         "{} streams, {} packets a second of {} B in all, {} s\n",
