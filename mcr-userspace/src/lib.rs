@@ -1,4 +1,9 @@
-//! The library behind `mcrd`, `mcrctl` and `mcrprobe`.
+//! The library behind `mcrd`, `mcrctl` and `mcrprobe`, in the order in which control and packets flow.
 
-pub mod control;
+pub mod config;
 pub mod rules;
+pub mod control;
+pub mod ctl;
+pub mod kernel;
+pub mod xsk;
+pub mod forward;

@@ -1,3 +1,5 @@
 //! The control socket: what is said, and who says it.
 
+pub mod client;
 pub mod protocol;
+pub mod server;

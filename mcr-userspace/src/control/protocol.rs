@@ -4,6 +4,183 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{
+    check::Problem,
+    rule::Rule,
+    set::Change,
+    spec::{MatchSpec, OutputSpec, RuleSpec},
+};
+
+/// Longest request line, in bytes, its newline included.
+pub const MAX_REQUEST: usize = 1 << 20;
+
+/// What a client asks: `{"command":"rule_add","rule":{...}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Adds one rule. Answer: [`Response::RuleAdded`].
+    RuleAdd {
+        /// The rule as typed.
+        rule: RuleSpec,
+        /// Accept interfaces that do not exist yet.
+        #[serde(default)]
+        wait: bool,
+        /// Take the place of the rule of that name, if there is one.
+        #[serde(default)]
+        replace: bool,
+        /// Write it into the daemon's file too.
+        #[serde(default)]
+        persist: bool,
+    },
+    /// Deletes a rule. Answer: [`Response::RuleDeleted`].
+    RuleDel {
+        /// Its name.
+        name: String,
+    },
+    /// Answer: [`Response::Rules`].
+    RuleList {},
+    /// Answer: [`Response::Rule`].
+    RuleShow {
+        /// The rule's name.
+        name: String,
+    },
+    /// Reads the daemon's file again. Answer: [`Response::Reloaded`].
+    Reload {
+        /// Only say what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Answer: [`Response::Stats`].
+    Stats {
+        /// Only this rule, in [`Stats::rules`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+    },
+    /// Answer: [`Response::Status`].
+    Status {},
+}
+
+/// What the daemon answers: `{"rule_added":{"name":"feed-a",...}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::RuleAdd`].
+    RuleAdded {
+        /// The rule's name.
+        name: String,
+        /// Whether it took the place of another.
+        replaced: bool,
+        /// Each one line.
+        warnings: Vec<String>,
+    },
+    /// To [`Request::RuleDel`].
+    RuleDeleted {
+        /// The rule's name.
+        name: String,
+    },
+    /// To [`Request::RuleList`]: in the order of their names.
+    Rules(Vec<RuleView>),
+    /// To [`Request::RuleShow`].
+    Rule(RuleView),
+    /// To [`Request::Reload`].
+    Reloaded {
+        /// Nothing was applied.
+        dry_run: bool,
+        /// What changed, or would.
+        changes: Vec<ChangeView>,
+        /// Each one line.
+        warnings: Vec<String>,
+    },
+    /// To [`Request::Stats`].
+    Stats(Stats),
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To any request: nothing changed.
+    Error {
+        /// What is wrong and what to do, a line for each problem.
+        message: String,
+        /// Whether the request itself is at fault, whatever the daemon holds.
+        usage: bool,
+    },
+}
+
+impl Response {
+    /// A request refused for what the daemon holds or the machine has.
+    pub fn refused(message: impl ToString) -> Self {
+        Self::Error { message: message.to_string(), usage: false }
+    }
+
+    /// A request that is wrong in itself.
+    pub fn usage(message: impl ToString) -> Self {
+        Self::Error { message: message.to_string(), usage: true }
+    }
+
+    /// A rule that [`check_rule`](crate::rules::check::check_rule) found wrong.
+    pub fn problems(problems: &[Problem]) -> Self {
+        Self::usage(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// A rule as `rule list` and `rule show` tell it: [`RuleSpec`] with all defaults written out, and its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleView {
+    /// Its name.
+    pub name: String,
+    /// `active`, or `waiting: ` and for what.
+    pub state: String,
+    /// As in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_after: Option<String>,
+    /// As in the file.
+    #[serde(rename = "match")]
+    pub matcher: MatchSpec,
+    /// As in the file.
+    pub output: Vec<OutputSpec>,
+}
+
+impl RuleView {
+    /// The view of `rule` in `state`.
+    pub fn new(rule: &Rule, state: impl Into<String>) -> Self {
+        let RuleSpec { stall_after, matcher, output, .. } = RuleSpec::from(rule);
+        Self { name: rule.name.clone(), state: state.into(), stall_after, matcher, output }
+    }
+}
+
+/// One difference that a reload found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// What happens.
+    pub change: ChangeKind,
+    /// The rule's name.
+    pub name: String,
+    /// The rule as it becomes; absent for a removal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleSpec>,
+}
+
+/// What a reload does with a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// `+`
+    Add,
+    /// `-`
+    Remove,
+    /// `~`
+    Replace,
+}
+
+impl From<&Change> for ChangeView {
+    fn from(change: &Change) -> Self {
+        let (change, name, rule) = match change {
+            Change::Add(rule) => (ChangeKind::Add, &rule.name, Some(rule)),
+            Change::Remove(name) => (ChangeKind::Remove, name, None),
+            Change::Replace { new, .. } => (ChangeKind::Replace, &new.name, Some(new)),
+        };
+        Self { change, name: name.clone(), rule: rule.map(RuleSpec::from) }
+    }
+}
+
 /// Version of the object that [`Stats`] is.
 pub const STATS_VERSION: u32 = 1;
 

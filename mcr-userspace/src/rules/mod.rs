@@ -1,3 +1,12 @@
 //! Rules: as typed, as checked, and the set of them that is the truth.
 
+pub mod check;
+mod cycle;
+mod index;
+pub mod persist;
+mod ports;
+mod reach;
 pub mod rule;
+pub mod set;
+pub mod spec;
+pub(crate) mod value;

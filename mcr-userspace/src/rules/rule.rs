@@ -56,11 +56,14 @@ pub enum Ports {
 /// One destination of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Output {
+    /// The user's label for it, unique within the rule; it changes nothing about the packets.
+    pub name: Option<String>,
     /// Egress interface, by name.
     pub interface: String,
-    /// New group, or base of the new range; `None` keeps the packet's.
+    /// New group, or base of the new range when the match is a prefix; `None` keeps the packet's.
     pub group: Option<Ipv4Addr>,
-    /// New destination port, or base of the new range; `None` keeps the packet's.
+    /// New destination port, or base of the new range when the match is a range; `None` keeps the packet's.
+    /// Under [`Ports::Any`] there is no first port to count from: every packet gets this port.
     pub port: Option<u16>,
     /// New source address.
     pub source: Source,
@@ -125,6 +128,17 @@ impl Prefix {
     /// Whether `address` lies within.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         u32::from(address) & self.mask() == u32::from(self.address)
+    }
+}
+
+impl Ports {
+    /// First and last port; any port starts at 0, so that it is wider than every range.
+    pub const fn bounds(self) -> (u16, u16) {
+        match self {
+            Self::Exact(port) => (port, port),
+            Self::Range(first, last) => (first, last),
+            Self::Any => (0, u16::MAX),
+        }
     }
 }
 

@@ -1,0 +1,110 @@
+//! The sections beside the rules.
+
+use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
+
+use clap::ValueEnum;
+
+use super::{
+    Daemon, Datapath, InterfaceConfig, Limits,
+    problem::Report,
+    table::{At, Table},
+};
+use crate::rules::{spec::Scalar, value};
+
+/// Most rules that a limit may allow, workers, and UMEM frames of a worker: past these it is a slip of the pen.
+const MAX_RULES: i64 = 1 << 20;
+const MAX_WORKERS: i64 = 1024;
+const MAX_FRAMES: i64 = 1 << 24;
+/// `sun_path` less its final NUL, unix(7).
+const MAX_SOCKET_PATH: usize = 107;
+
+pub(super) fn read_daemon(mut table: Table<'_>, report: &mut Report) -> Daemon {
+    let mut daemon = Daemon::default();
+    if let Some(At { value, at }) = table.text("control_socket", report) {
+        let path = match value.len() {
+            0 => Err("is empty; give the path of a socket, or leave it out".to_owned()),
+            1..=MAX_SOCKET_PATH => Ok(PathBuf::from(value)),
+            long => Err(format!("is {long} bytes long; a socket's path has at most {MAX_SOCKET_PATH}")),
+        };
+        daemon.control_socket = report.take(at, &table.key("control_socket"), path).unwrap_or(daemon.control_socket);
+    }
+    if let Some(At { value, at }) = table.text("metrics_listen", report) {
+        let address = value.parse().map_err(|_| format!("`{value}` is not ADDRESS:PORT, such as \"127.0.0.1:9469\""));
+        daemon.metrics_listen = report.take(at, &table.key("metrics_listen"), address);
+    }
+    table.finish(report);
+    daemon
+}
+
+pub(super) fn read_datapath(mut table: Table<'_>, report: &mut Report) -> Datapath {
+    let datapath = Datapath {
+        mode: choice(&mut table, "mode", report).unwrap_or_default(),
+        profile: choice(&mut table, "profile", report).unwrap_or_default(),
+        workers: auto_or(&mut table, "workers", MAX_WORKERS, report).and_then(NonZeroU32::new),
+    };
+    table.finish(report);
+    datapath
+}
+
+pub(super) fn read_limits(mut table: Table<'_>, report: &mut Report) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(At { value, at }) = table.scalar("rules", report) {
+        let rules = value::number(&value, 1, MAX_RULES, "a number of rules");
+        limits.rules = report.take(at, &table.key("rules"), rules).map_or(limits.rules, |rules| rules as u32);
+    }
+    limits.frames = auto_or(&mut table, "frames", MAX_FRAMES, report);
+    table.finish(report);
+    limits
+}
+
+pub(super) fn read_interfaces(tables: Vec<Table<'_>>, report: &mut Report) -> Vec<InterfaceConfig> {
+    let mut interfaces = Vec::new();
+    let mut seen: HashMap<String, String> = HashMap::new();
+    for mut table in tables {
+        let key = table.key("name");
+        let before = report.count();
+        let name = match table.text("name", report) {
+            Some(At { value, at }) => report.take(at, &key, value::interface(&value)).map(|name| (name, at)),
+            None if report.told_since(before, &key) => None,
+            None => {
+                report.missing(table.at(), key.as_str(), "is missing; name the interface");
+                None
+            }
+        };
+        let mode = choice(&mut table, "mode", report);
+        let membership = choice(&mut table, "membership", report).unwrap_or_default();
+        if let Some((name, at)) = name {
+            if let Some(first) = seen.get(&name) {
+                report.problem(
+                    at,
+                    key.as_str(),
+                    format!("`{name}` was already given at {first}; make one table of both"),
+                );
+            }
+            seen.entry(name.clone()).or_insert(key);
+            interfaces.push(InterfaceConfig { name, mode, membership });
+        }
+        table.finish(report);
+    }
+    interfaces
+}
+
+/// One of the words of `T`; `None` when absent, or after a problem.
+fn choice<T: ValueEnum>(table: &mut Table<'_>, key: &'static str, report: &mut Report) -> Option<T> {
+    let At { value, at } = table.text(key, report)?;
+    let choice = T::from_str(&value, false).map_err(|_| {
+        let words = T::value_variants().iter().filter_map(T::to_possible_value);
+        let words: Vec<String> = words.map(|word| format!("\"{}\"", word.get_name())).collect();
+        format!("`{}` is not known; write one of {}", value.escape_debug(), words.join(", "))
+    });
+    report.take(at, &table.key(key), choice)
+}
+
+/// A number from 1 to `most`; `None` for `auto`, when absent, or after a problem.
+fn auto_or(table: &mut Table<'_>, key: &'static str, most: i64, report: &mut Report) -> Option<u32> {
+    let At { value, at } = table.scalar(key, report)?;
+    if value == Scalar::from("auto") {
+        return None;
+    }
+    report.take(at, &table.key(key), value::number(&value, 1, most, "\"auto\" or a number")).map(|number| number as u32)
+}

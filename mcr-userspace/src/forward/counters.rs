@@ -1,0 +1,77 @@
+//! What a worker counts. Each counter has one writer, its worker, and any number of readers.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use mcr_common::counter::{OutputDrop, RuleDrop};
+
+/// A number that one thread raises and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only one thread may: this is a load and a store, not a locked addition.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Sets it, for what is a level and not a count.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The value now.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One rule's counters at one worker.
+#[derive(Debug)]
+pub struct RuleCounters {
+    /// Packets received for it.
+    pub received: Counter,
+    /// Received packets that its outputs were not offered, by [`RuleDrop`]; `RxRing` is not the worker's to count.
+    pub dropped: [Counter; RuleDrop::COUNT],
+    /// Each output's.
+    pub outputs: Box<[OutputCounters]>,
+}
+
+/// One output's counters at one worker.
+#[derive(Debug, Default)]
+pub struct OutputCounters {
+    /// Packets that reached it.
+    pub offered: Counter,
+    /// Packets completed and not refused.
+    pub sent: Counter,
+    /// Their bytes.
+    pub sent_bytes: Counter,
+    /// Packets offered and not sent, by [`OutputDrop`].
+    pub dropped: [Counter; OutputDrop::COUNT],
+}
+
+/// A worker's own counters.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Packets taken from RX rings.
+    pub rx_packets: Counter,
+    /// Packets completed by TX rings.
+    pub tx_packets: Counter,
+    /// Frames in the pool.
+    pub frames_free: Counter,
+    /// Packets received for no rule that the worker still knew: [`RuleDrop::RuleGone`] of rules that are gone.
+    pub orphans: Counter,
+}
+
+impl RuleCounters {
+    /// Zeroes for a rule of so many outputs.
+    pub fn new(outputs: usize) -> Self {
+        Self {
+            received: Counter::default(),
+            dropped: Default::default(),
+            outputs: (0..outputs).map(|_| OutputCounters::default()).collect(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! How the control side changes a worker: messages in order, applied between two batches.
+//!
+//! A worker looks into its mailbox *after* it has taken packets from a ring and before it handles them. So a rule that was
+//! installed before the kernel's map named it is known by the time its first packet is handled, with no answer awaited.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+};
+
+use super::{
+    counters::RuleCounters,
+    plan::EgressFacts,
+    rule::{Compiled, InterfaceId},
+};
+use crate::{rules::rule::Match, xsk::port::Port};
+
+/// One change.
+#[derive(Debug)]
+pub enum Command {
+    /// These sockets are the worker's from now on.
+    Attach {
+        /// The interface's number.
+        id: InterfaceId,
+        /// Its index.
+        ifindex: u32,
+        /// What outputs need to know.
+        facts: EgressFacts,
+        /// Whether its frames may carry partial checksums.
+        partial_checksums: bool,
+        /// Sockets not attached before, each with its queue.
+        ports: Vec<(u32, Port)>,
+        /// Told when their fill rings are full.
+        done: Sender<()>,
+    },
+    /// An interface's facts are these from now on.
+    Update {
+        /// The interface's number.
+        id: InterfaceId,
+        /// What outputs need to know.
+        facts: EgressFacts,
+    },
+    /// This rule has this slot, which is free.
+    Install {
+        /// The slot.
+        slot: u32,
+        /// The rule as it was typed, for the worker's own lookup.
+        matcher: Match,
+        /// The rule as it is used.
+        rule: Arc<Compiled>,
+        /// This worker's counters of it.
+        counters: Arc<RuleCounters>,
+    },
+    /// No packet of this slot is in an RX ring any more: forget it, once nothing of it is under way.
+    Remove {
+        /// The slot.
+        slot: u32,
+        /// Told when it is forgotten.
+        done: Sender<()>,
+    },
+    /// Says when every packet that was in an RX ring at this moment has been handled.
+    Barrier {
+        /// Told then.
+        done: Sender<()>,
+    },
+    /// Handle what has been received, wait a moment for what is under way, and end.
+    Stop,
+}
+
+/// The control side's end.
+#[derive(Clone, Debug)]
+pub struct Post {
+    sender: Sender<Command>,
+    wake: Arc<OwnedFd>,
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct Mailbox {
+    receiver: Receiver<Command>,
+    wake: Arc<OwnedFd>,
+}
+
+/// A mailbox and the post that fills it.
+pub fn mailbox() -> io::Result<(Post, Mailbox)> {
+    // SAFETY: takes two integers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is fresh, and nobody else's.
+    let wake = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
+    let (sender, receiver) = channel();
+    Ok((Post { sender, wake: wake.clone() }, Mailbox { receiver, wake }))
+}
+
+impl Post {
+    /// Sends a command and wakes the worker. A worker that has ended takes no more: its ports are closed, its rules gone.
+    pub fn send(&self, command: Command) {
+        if self.sender.send(command).is_ok() {
+            let one = 1u64.to_ne_bytes();
+            // SAFETY: eight bytes of ours. It fails only where the counter is at its end, and then the worker is awake.
+            unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        }
+    }
+}
+
+impl Mailbox {
+    /// The next command, if there is one.
+    #[inline]
+    pub fn next(&self) -> Option<Command> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Readable when a command may be there.
+    pub fn fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// Makes the descriptor unreadable until the next command.
+    pub fn clear(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: eight bytes of ours. Where nothing is there it says EAGAIN, as meant.
+        unsafe { libc::read(self.wake.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}

@@ -1,0 +1,12 @@
+//! The packet path in user space, in the order in which a packet meets it.
+
+pub mod counters;
+pub mod rule;
+pub mod validate;
+pub mod plan;
+pub mod rewrite;
+pub mod mailbox;
+pub mod table;
+pub mod egress;
+pub mod wait;
+pub mod worker;

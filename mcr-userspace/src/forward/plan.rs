@@ -1,0 +1,90 @@
+//! What a packet becomes at one output, or why it is not sent there. No I/O, no clock, no allocation.
+
+use std::net::Ipv4Addr;
+
+use mcr_common::{
+    counter::OutputDrop,
+    flow::Datagram,
+    wire::{self, ipv4},
+};
+
+use super::rule::Target;
+use crate::rules::rule::{Source, Ttl, Vlan as OutputVlan};
+
+/// What is known of an egress interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressFacts {
+    /// Its own Ethernet address.
+    pub mac: [u8; 6],
+    /// Its primary IPv4 address.
+    pub address: Option<Ipv4Addr>,
+    /// Bytes of the largest IP packet.
+    pub mtu: u32,
+}
+
+/// The new values of everything that may change. Addresses and port in host byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Destination group.
+    pub group: u32,
+    /// Source address.
+    pub source: u32,
+    /// UDP destination port.
+    pub port: u16,
+    /// Time to live.
+    pub ttl: u8,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// VLAN ID of the new tag.
+    pub vlan: Option<u16>,
+    /// Source Ethernet address.
+    pub mac: [u8; 6],
+}
+
+/// Plans a valid packet (`packet` ends where its IP packet ends) for one output.
+#[inline]
+pub fn plan(
+    packet: &[u8],
+    datagram: &Datagram,
+    target: &Target,
+    facts: &EgressFacts,
+) -> Result<Rewrite, OutputDrop> {
+    let ip = usize::from(datagram.ip_offset);
+    let ttl = match target.ttl {
+        Ttl::Decrement => packet[ip + ipv4::TTL].saturating_sub(1),
+        Ttl::Keep => packet[ip + ipv4::TTL],
+        Ttl::Set(ttl) => ttl,
+    };
+    if ttl == 0 {
+        return Err(OutputDrop::TtlExpired);
+    }
+    if packet.len() - ip > facts.mtu as usize {
+        return Err(OutputDrop::TooBig);
+    }
+    let source = match target.source {
+        Source::Keep => datagram.source,
+        Source::Address(address) => address.into(),
+        Source::Interface => facts.address.ok_or(OutputDrop::NoSource)?.into(),
+    };
+    let tos = packet[ip + ipv4::TOS];
+    Ok(Rewrite {
+        group: target.group.apply(datagram.group),
+        source,
+        port: target.port.apply(datagram.port),
+        ttl,
+        tos: target.dscp.map_or(tos, |dscp| dscp << 2 | tos & 0b11),
+        vlan: match target.vlan {
+            OutputVlan::None => None,
+            OutputVlan::Set(id) => Some(id),
+            OutputVlan::Keep => vlan_id(packet, ip),
+        },
+        mac: facts.mac,
+    })
+}
+
+/// The VLAN ID of the tag before the IP header at `ip`, if there is one.
+#[inline]
+fn vlan_id(packet: &[u8], ip: usize) -> Option<u16> {
+    (ip > wire::ETHERNET_LEN)
+        .then(|| u16::from_be_bytes([packet[wire::ETHERNET_LEN], packet[wire::ETHERNET_LEN + 1]]) & wire::VLAN_ID_MASK)
+}

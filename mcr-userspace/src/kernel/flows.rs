@@ -1,0 +1,273 @@
+//! The rules as entries of a [`FlowTable`]: in memory for workers, and mirrored into the kernel's maps.
+//!
+//! A rule becomes one entry for an exact port or any port, and a few for a range, which is cut into aligned blocks of 1, 16, 256 or
+//! 4,096 ports. Ranges that nest may ask for the same block: the narrower rule has it, the wider gets it back when that one goes.
+
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+
+use aya::maps::MapError;
+use mcr_common::{
+    flow::{FlowKey, FlowValue, PortKind, Shape, Vlan},
+    limits::{GROUP_SHAPES, TABLE_SHAPES},
+    lookup::FlowTable,
+};
+
+use super::{grace, program::FlowMaps};
+use crate::rules::rule::{Match, Ports};
+
+/// Bits of a block's size in ports, widest first.
+const BLOCK_BITS: [u8; 4] = [12, 8, 4, 0];
+
+/// What one insertion or removal does to the entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The key has this value from now on.
+    Set(FlowKey, FlowValue),
+    /// The key is gone.
+    Delete(FlowKey),
+}
+
+/// A rule that wants a key.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    /// Ports that the rule takes: fewer is more specific.
+    ports: u32,
+    value: FlowValue,
+}
+
+/// The table in memory.
+#[derive(Debug, Default)]
+pub struct FlowIndex {
+    entries: HashMap<FlowKey, Vec<Claim>>,
+    shapes: BTreeMap<Shape, usize>,
+    groups: BTreeMap<Shape, usize>,
+    /// The keys of `shapes` and `groups`, in order.
+    shape_list: Vec<Shape>,
+    group_list: Vec<Shape>,
+}
+
+impl FlowIndex {
+    /// Enters a rule whose ingress interface has this index. Of two equal rules the later one has the keys.
+    pub fn insert(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Vec<Effect> {
+        let claim = Claim { ports: width(matcher.ports), value };
+        let mut effects = Vec::new();
+        for key in keys(ifindex, matcher) {
+            let claims = self.entries.entry(key).or_default();
+            // Narrowest first; before its equals, so that a replacement wins.
+            let at = claims.partition_point(|other| other.ports < claim.ports);
+            claims.insert(at, claim);
+            if at == 0 {
+                effects.push(Effect::Set(key, value));
+            }
+            self.count_shape(key.shape, 1);
+        }
+        effects
+    }
+
+    /// Takes back what [`insert`](Self::insert) entered with the same arguments.
+    pub fn remove(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for key in keys(ifindex, matcher) {
+            let Entry::Occupied(mut entry) = self.entries.entry(key) else { continue };
+            let claims = entry.get_mut();
+            let Some(at) = claims.iter().position(|claim| claim.value == value) else { continue };
+            claims.remove(at);
+            match claims.first() {
+                None => {
+                    entry.remove();
+                    effects.push(Effect::Delete(key));
+                }
+                Some(next) if at == 0 => effects.push(Effect::Set(key, next.value)),
+                Some(_) => {}
+            }
+            self.count_shape(key.shape, -1);
+        }
+        effects
+    }
+
+    /// Entries, group entries included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn count_shape(&mut self, shape: Shape, by: isize) {
+        let is_group = shape.kind == PortKind::Group as u8;
+        let (counts, list) = match is_group {
+            true => (&mut self.groups, &mut self.group_list),
+            false => (&mut self.shapes, &mut self.shape_list),
+        };
+        let count = counts.entry(shape).or_insert(0);
+        let before = *count;
+        *count = count.saturating_add_signed(by);
+        if (before == 0) != (*count == 0) {
+            counts.retain(|_, count| *count > 0);
+            list.clear();
+            list.extend(counts.keys());
+        }
+    }
+}
+
+impl FlowTable for FlowIndex {
+    fn shape(&self, rank: u32) -> Option<Shape> {
+        self.shape_list.get(rank as usize).copied()
+    }
+
+    fn group_shape(&self, rank: u32) -> Option<Shape> {
+        self.group_list.get(rank as usize).copied()
+    }
+
+    fn get(&self, key: &FlowKey) -> Option<FlowValue> {
+        self.entries.get(key)?.first().map(|claim| claim.value)
+    }
+}
+
+/// The table in the kernel, and its likeness in memory. The one writer of the maps.
+pub struct Flows {
+    index: FlowIndex,
+    maps: FlowMaps,
+    bank: u32,
+    /// Shapes that the kernel walks; those no rule uses any more stay until [`tidy`](Self::tidy).
+    kernel_shapes: Vec<Shape>,
+    kernel_groups: Vec<Shape>,
+}
+
+impl Flows {
+    /// An empty table over fresh maps.
+    pub fn new(maps: FlowMaps) -> Self {
+        Self { index: FlowIndex::default(), maps, bank: 0, kernel_shapes: Vec::new(), kernel_groups: Vec::new() }
+    }
+
+    /// Enters a rule; packets are steered for it when this returns. On error the table is as before.
+    pub fn insert(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Result<(), MapError> {
+        let effects = self.index.insert(ifindex, matcher, value);
+        // Entries first: an entry whose shape is not walked yet is not found, a shape without entries is harmless.
+        let result = self.apply(&effects).and_then(|()| self.add_shapes());
+        if result.is_err() {
+            let back = self.index.remove(ifindex, matcher, value);
+            // The kernel refused to grow; giving back does not make it grow, so this succeeds where entries exist.
+            let _ = self.apply(&back);
+        }
+        result
+    }
+
+    /// Takes a rule out; a program that has found it already may still steer by it.
+    pub fn remove(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Result<(), MapError> {
+        let effects = self.index.remove(ifindex, matcher, value);
+        self.apply(&effects)
+    }
+
+    /// Lets the kernel forget shapes that no rule uses.
+    pub fn tidy(&mut self) -> Result<(), MapError> {
+        if self.kernel_shapes != self.index.shape_list || self.kernel_groups != self.index.group_list {
+            let (shapes, groups) = (self.index.shape_list.clone(), self.index.group_list.clone());
+            return self.switch(shapes, groups);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, effects: &[Effect]) -> Result<(), MapError> {
+        for effect in effects {
+            match effect {
+                Effect::Set(key, value) => self.maps.flows.insert(key, value, 0)?,
+                Effect::Delete(key) => match self.maps.flows.remove(key) {
+                    Ok(()) | Err(MapError::KeyNotFound) => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the kernel walk every shape in use.
+    fn add_shapes(&mut self) -> Result<(), MapError> {
+        let merged = |kernel: &[Shape], wanted: &[Shape]| {
+            let mut all: Vec<Shape> = kernel.iter().chain(wanted).copied().collect();
+            all.sort();
+            all.dedup();
+            all
+        };
+        let mut shapes = merged(&self.kernel_shapes, &self.index.shape_list);
+        let mut groups = merged(&self.kernel_groups, &self.index.group_list);
+        if shapes.len() >= TABLE_SHAPES as usize || groups.len() >= GROUP_SHAPES as usize {
+            (shapes, groups) = (self.index.shape_list.clone(), self.index.group_list.clone());
+        }
+        match shapes == self.kernel_shapes && groups == self.kernel_groups {
+            true => Ok(()),
+            false => self.switch(shapes, groups),
+        }
+    }
+
+    /// Writes the bank that is not in use and makes it the one in use.
+    fn switch(&mut self, shapes: Vec<Shape>, groups: Vec<Shape>) -> Result<(), MapError> {
+        // A program that started before the last switch may still walk the bank that is written now.
+        grace::wait_for_programs();
+        let bank = self.bank ^ 1;
+        for (map, size, list) in
+            [(&mut self.maps.shapes, TABLE_SHAPES, &shapes), (&mut self.maps.groups, GROUP_SHAPES, &groups)]
+        {
+            for (rank, shape) in list.iter().chain([&Shape::END]).enumerate().take(size as usize) {
+                map.set(bank * size + rank as u32, *shape, 0)?;
+            }
+        }
+        self.maps.bank.set(0, bank, 0)?;
+        (self.bank, self.kernel_shapes, self.kernel_groups) = (bank, shapes, groups);
+        Ok(())
+    }
+}
+
+/// Ports that a rule takes.
+fn width(ports: Ports) -> u32 {
+    match ports {
+        Ports::Exact(_) => 1,
+        Ports::Range(first, last) => u32::from(last) - u32::from(first) + 1,
+        Ports::Any => 1 << 16,
+    }
+}
+
+/// The keys under which packets that the match takes are found, and the group's own two.
+fn keys(ifindex: u32, matcher: &Match) -> Vec<FlowKey> {
+    let vlan = matcher.vlan.map_or(Vlan::UNTAGGED, Vlan::tagged);
+    let key = |kind: PortKind, port: u16, port_len: u8| FlowKey {
+        ifindex,
+        source: matcher.source.address.into(),
+        group: matcher.group.address.into(),
+        port,
+        vlan,
+        shape: Shape {
+            source_len: matcher.source.length,
+            group_len: matcher.group.length,
+            port_len,
+            kind: kind as u8,
+        },
+    };
+    let mut keys = match matcher.ports {
+        Ports::Exact(port) => vec![key(PortKind::Exact, port, 16)],
+        Ports::Any => vec![key(PortKind::Any, 0, 0)],
+        Ports::Range(first, last) => {
+            blocks(first, last).into_iter().map(|(port, bits)| key(PortKind::Range, port, 16 - bits)).collect()
+        }
+    };
+    let group = FlowKey { source: 0, ..key(PortKind::Group, 0, 0) };
+    let group = FlowKey { shape: Shape { source_len: 0, ..group.shape }, ..group };
+    keys.push(group);
+    keys.push(FlowKey { vlan: Vlan::ANY, ..group });
+    keys
+}
+
+/// The aligned blocks, as (first port, bits), that together are `first..=last`.
+fn blocks(first: u16, last: u16) -> Vec<(u16, u8)> {
+    let mut blocks = Vec::new();
+    let (mut at, end) = (u32::from(first), u32::from(last) + 1);
+    while at < end {
+        let fits = |bits: &&u8| at.is_multiple_of(1 << **bits) && at + (1 << **bits) <= end;
+        let bits = BLOCK_BITS.iter().find(fits).copied().unwrap_or(0);
+        blocks.push((at as u16, bits));
+        at += 1 << bits;
+    }
+    blocks
+}

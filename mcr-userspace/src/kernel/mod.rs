@@ -1,0 +1,6 @@
+//! What the kernel is asked and told: interfaces, the XDP program, the maps of rules.
+
+pub mod nic;
+pub mod program;
+pub mod flows;
+pub mod grace;

@@ -1,0 +1,212 @@
+//! The XDP program: built in, loaded once, attached to each interface with a socket.
+
+use std::{collections::BTreeMap, fmt, io, os::fd::AsRawFd, thread};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, XskMap},
+    programs::{
+        ProgramError, Xdp, XdpMode,
+        xdp::{XdpError, XdpLinkId},
+    },
+};
+use aya_log::EbpfLogger;
+use mcr_common::{
+    counter::Verdict,
+    flow::{FlowCount, FlowKey, FlowValue, Shape},
+};
+
+/// The object that the build script made of mcr-ebpf.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mcr"));
+
+/// Name of the program and of its entry function.
+const NAME: &str = "mcr";
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// In the driver, before an skb exists (native XDP).
+    Driver,
+    /// In the stack, on an skb (generic XDP).
+    Skb,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Driver => "driver",
+            Self::Skb => "skb",
+        })
+    }
+}
+
+/// The maps that hold the rules: see [`Flows`](super::flows::Flows), which alone writes them.
+pub struct FlowMaps {
+    /// `FLOWS`.
+    pub flows: HashMap<MapData, FlowKey, FlowValue>,
+    /// `SHAPES`.
+    pub shapes: Array<MapData, Shape>,
+    /// `GROUPS`.
+    pub groups: Array<MapData, Shape>,
+    /// `BANK`.
+    pub bank: Array<MapData, u32>,
+}
+
+/// The loaded program and the maps that count.
+pub struct Program {
+    ebpf: Ebpf,
+    links: BTreeMap<u32, XdpLinkId>,
+    sockets: XskMap<MapData>,
+    counts: PerCpuArray<MapData, FlowCount>,
+    verdicts: PerCpuHashMap<MapData, u32, [u64; Verdict::COUNT]>,
+    fragment_said: Array<MapData, u32>,
+    cpus: usize,
+}
+
+impl Program {
+    /// Loads the program with room for `slots` rules and `flows` entries, and lets its log lines join `log`'s.
+    pub fn load(slots: u32, flows: u32) -> anyhow::Result<(Self, FlowMaps)> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("COUNTS", slots)
+            .map_max_entries("FRAGMENT_SAID", slots)
+            .map_max_entries("FLOWS", flows)
+            .load(OBJECT)
+            .map_err(|error| explain("loading the XDP program", error.into()))?;
+        log_lines(&mut ebpf)?;
+        let program: &mut Xdp = ebpf.program_mut(NAME).expect("the object has the program").try_into()?;
+        program.load().map_err(|error| explain("loading the XDP program", error.into()))?;
+
+        let mut take = |name| ebpf.take_map(name).unwrap_or_else(|| panic!("the object has the map {name}"));
+        let maps = FlowMaps {
+            flows: take("FLOWS").try_into()?,
+            shapes: take("SHAPES").try_into()?,
+            groups: take("GROUPS").try_into()?,
+            bank: take("BANK").try_into()?,
+        };
+        let (sockets, counts, verdicts) =
+            (take("XSKS").try_into()?, take("COUNTS").try_into()?, take("VERDICTS").try_into()?);
+        let fragment_said = take("FRAGMENT_SAID").try_into()?;
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+        Ok((Self { ebpf, links: BTreeMap::new(), sockets, counts, verdicts, fragment_said, cpus }, maps))
+    }
+
+    fn xdp(&mut self) -> &mut Xdp {
+        let program = self.ebpf.program_mut(NAME).expect("the object has the program");
+        program.try_into().expect("it is an XDP program")
+    }
+
+    /// The program itself, to run it on packets of one's own (`BPF_PROG_TEST_RUN`).
+    pub fn program(&mut self) -> &Xdp {
+        self.xdp()
+    }
+
+    /// Attaches the program to an interface; its packets are counted from then on.
+    pub fn attach(&mut self, ifindex: u32, attachment: Attachment) -> io::Result<()> {
+        let zero = PerCpuValues::try_from(vec![[0; Verdict::COUNT]; self.cpus])?;
+        self.verdicts.insert(ifindex, zero, 0).map_err(io::Error::other)?;
+        let mode = match attachment {
+            Attachment::Driver => XdpMode::Driver,
+            Attachment::Skb => XdpMode::Skb,
+        };
+        match self.xdp().attach_to_if_index(ifindex, mode) {
+            Ok(link) => {
+                self.links.insert(ifindex, link);
+                Ok(())
+            }
+            Err(error) => {
+                // It was put there above, and nothing counts in it.
+                let _ = self.verdicts.remove(&ifindex);
+                Err(attach_error(error))
+            }
+        }
+    }
+
+    /// Detaches the program; no packet of the interface is steered from then on. Its counters stay.
+    pub fn detach(&mut self, ifindex: u32) -> io::Result<()> {
+        match self.links.remove(&ifindex) {
+            Some(link) => self.xdp().detach(link).map_err(io::Error::other),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a bound AF_XDP socket under an index of `XSKS`.
+    pub fn set_socket(&mut self, index: u32, socket: &impl AsRawFd) -> io::Result<()> {
+        self.sockets.set(index, socket.as_raw_fd(), 0).map_err(io::Error::other)
+    }
+
+    /// What was steered for a slot, over all CPUs.
+    pub fn count(&self, slot: u32) -> io::Result<FlowCount> {
+        let values = self.counts.get(&slot, 0).map_err(io::Error::other)?;
+        Ok(values.iter().fold(FlowCount::default(), |sum, count| FlowCount {
+            packets: sum.packets + count.packets,
+            bytes: sum.bytes + count.bytes,
+        }))
+    }
+
+    /// Sets a slot's counters to zero. Nothing may be steered for it meanwhile.
+    pub fn clear_count(&mut self, slot: u32) -> io::Result<()> {
+        let zero = PerCpuValues::try_from(vec![FlowCount::default(); self.cpus])?;
+        self.counts.set(slot, zero, 0).map_err(io::Error::other)?;
+        self.fragment_said.set(slot, 0, 0).map_err(io::Error::other)
+    }
+
+    /// Packets of an interface by verdict, over all CPUs.
+    pub fn verdicts(&self, ifindex: u32) -> io::Result<[u64; Verdict::COUNT]> {
+        let values = self.verdicts.get(&ifindex, 0).map_err(io::Error::other)?;
+        let mut sums = [0; Verdict::COUNT];
+        for counts in values.iter() {
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum += count;
+            }
+        }
+        Ok(sums)
+    }
+}
+
+/// Lets a thread carry the program's log lines over to `log`. It ends with the process.
+fn log_lines(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let mut logger = EbpfLogger::init(ebpf)?;
+    thread::Builder::new().name("mcr-xdp-log".into()).spawn(move || {
+        loop {
+            let mut ready = libc::pollfd { fd: logger.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one valid `pollfd`, and a descriptor that lives as long as the logger.
+            unsafe { libc::poll(&mut ready, 1, -1) };
+            logger.flush();
+        }
+    })?;
+    Ok(())
+}
+
+/// The errno at the root of a chain of errors.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Says which capability lacks where the kernel only says EPERM.
+fn explain(what: &str, error: anyhow::Error) -> anyhow::Error {
+    match error.chain().find_map(errno) {
+        Some(libc::EPERM | libc::EACCES) => {
+            error.context(format!("{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW"))
+        }
+        _ => error.context(what.to_owned()),
+    }
+}
+
+/// An attachment's error with its errno, however aya wraps it.
+fn attach_error(error: ProgramError) -> io::Error {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error,
+        ProgramError::XdpError(XdpError::NetlinkError(error)) => match errno(&error) {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::other(error),
+        },
+        error => io::Error::other(error),
+    }
+}

@@ -1,0 +1,304 @@
+//! From what was typed to a rule that can be trusted: every error of a rule at once.
+
+use std::{collections::HashMap, fmt, net::Ipv4Addr, time::Duration};
+
+use mcr_common::limits::MAX_OUTPUTS;
+
+use super::{
+    reach::{Reach, reach},
+    rule::{Match, Output, Ports, Prefix, Rule, Source, Ttl, Vlan},
+    spec::{MatchSpec, OutputSpec, RuleSpec, Scalar},
+    value::{self, LINK_LOCAL, MULTICAST},
+};
+
+/// A rule, and what its author should know about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The rule.
+    pub rule: Rule,
+    /// Each one line.
+    pub warnings: Vec<String>,
+}
+
+/// One error of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: a path of the configuration file's keys within the rule, such as `output[1].group`.
+    pub key: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
+}
+
+/// Checks all of one rule by itself; [`RuleSet`](super::set::RuleSet) checks it against the others.
+///
+/// # Errors
+///
+/// Every problem of the rule, in the order of its fields.
+pub fn check_rule(spec: &RuleSpec) -> Result<Checked, Vec<Problem>> {
+    let mut found = Found::default();
+    let name = spec.name.as_deref().map(|name| found.take("name", value::name(name)));
+    let stall_after = spec.stall_after.as_deref().and_then(|text| found.take("stall_after", duration(text)));
+    let matcher = check_match(&spec.matcher, &mut found);
+    let outputs = check_outputs(&spec.output, matcher.as_ref(), &mut found);
+    let (Some(matcher), true) = (matcher, found.problems.is_empty()) else {
+        return Err(found.problems);
+    };
+    let name = name
+        .flatten()
+        .unwrap_or_else(|| RuleSpec::default_name(&matcher.interface, matcher.group, matcher.ports, matcher.source));
+    let rule = Rule { name, matcher, outputs, stall_after };
+    check_own_loops(&rule, &mut found);
+    match found.problems.is_empty() {
+        true => Ok(Checked { rule, warnings: found.warnings }),
+        false => Err(found.problems),
+    }
+}
+
+/// What a check has found so far.
+#[derive(Default)]
+struct Found {
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Found {
+    fn problem(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem { key: key.into(), message: message.into() });
+    }
+
+    /// The value, or a problem at `key`.
+    fn take<T>(&mut self, key: impl Into<String>, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.problem(key, message)).ok()
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err(format!("`{text}` is no time at all; leave it out, or write a duration such as \"5s\"")),
+        Err(error) => Err(format!("`{text}` is not a duration ({error}); write one such as \"5s\" or \"500ms\"")),
+    }
+}
+
+/// `None` only after a problem was reported.
+fn check_match(spec: &MatchSpec, found: &mut Found) -> Option<Match> {
+    let interface = found.take("match.interface", value::interface(&spec.interface));
+    let group = found.take("match.group", match_group(&spec.group));
+    let ports = match &spec.port {
+        Some(port) => found.take("match.port", value::ports(port)),
+        None => Some(Ports::Any),
+    };
+    let source = match &spec.source {
+        Some(source) => found.take("match.source", match_source(source)),
+        None => Some(Prefix::ANY),
+    };
+    let vlan = match &spec.vlan {
+        Some(vlan) => found.take("match.vlan", vlan_id(vlan, "a VLAN ID")).map(Some),
+        None => Some(None),
+    };
+    if let Some(group) = group.filter(|group| group.contains(LINK_LOCAL.address) && group.length < LINK_LOCAL.length) {
+        found
+            .warnings
+            .push(format!("match.group: {LINK_LOCAL}, within {group}, is never forwarded and stays with the host"));
+    }
+    if let Some(ports) = ports.filter(|ports| takes_ptp(*ports)) {
+        found
+            .warnings
+            .push(format!("match.port: 319 and 320 (PTP), among {ports}, are never forwarded and stay with the host"));
+    }
+    Some(Match { interface: interface?, group: group?, ports: ports?, source: source?, vlan: vlan? })
+}
+
+fn match_group(text: &str) -> Result<Prefix, String> {
+    if text.is_empty() {
+        return Err("is missing; give the multicast group or group prefix".to_owned());
+    }
+    let group = value::prefix(text)?;
+    if group.length < MULTICAST.length || !MULTICAST.contains(group.address) {
+        return Err(format!("{group} is not multicast; groups lie in {MULTICAST}"));
+    }
+    if group.length >= LINK_LOCAL.length && LINK_LOCAL.contains(group.address) {
+        return Err(format!("{group} lies in {LINK_LOCAL}, which is never forwarded; choose a group outside it"));
+    }
+    Ok(group)
+}
+
+fn match_source(text: &str) -> Result<Prefix, String> {
+    let source = value::prefix(text)?;
+    if source.length >= MULTICAST.length && MULTICAST.contains(source.address) {
+        return Err(format!("{source} is multicast, which sends nothing; give the sender's address, or leave it out"));
+    }
+    if source.length == 32 && (source.address.is_unspecified() || source.address.is_broadcast()) {
+        return Err(format!("{source} is no sender's address; leave it out for any source"));
+    }
+    Ok(source)
+}
+
+/// Ports 319 and 320 under a rule that names ports; that any port leaves them out is no surprise.
+fn takes_ptp(ports: Ports) -> bool {
+    match ports {
+        Ports::Exact(port) => (319..=320).contains(&port),
+        Ports::Range(first, last) => first <= 320 && last >= 319,
+        Ports::Any => false,
+    }
+}
+
+/// `what` also names the words allowed beside a number.
+fn vlan_id(value: &Scalar, what: &str) -> Result<u16, String> {
+    value::number(value, 1, 4094, what).map(|id| id as u16)
+}
+
+/// The outputs that could be read; where one is missing, a problem was reported.
+fn check_outputs(specs: &[OutputSpec], matcher: Option<&Match>, found: &mut Found) -> Vec<Output> {
+    if specs.is_empty() {
+        found.problem("output", "is missing; a rule needs at least one output");
+    }
+    if specs.len() > MAX_OUTPUTS {
+        found.problem("output", format!("has {} entries; a rule has at most {MAX_OUTPUTS}", specs.len()));
+    }
+    let mut names = HashMap::new();
+    for (i, name) in specs.iter().enumerate().filter_map(|(i, spec)| Some((i, spec.name.as_deref()?))) {
+        if let Some(first) = names.insert(name, i) {
+            found.problem(
+                format!("output[{i}].name"),
+                format!("`{name}` already names output[{first}]; choose another"),
+            );
+        }
+    }
+    specs.iter().enumerate().filter_map(|(i, spec)| check_output(i, spec, matcher, found)).collect()
+}
+
+/// `None` only after a problem was reported.
+fn check_output(i: usize, spec: &OutputSpec, matcher: Option<&Match>, found: &mut Found) -> Option<Output> {
+    let key = |field: &str| format!("output[{i}].{field}");
+    let word = |value: &Option<Scalar>| match value {
+        Some(Scalar::Text(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let name = match &spec.name {
+        Some(name) => found.take(key("name"), value::name(name)).map(Some),
+        None => Some(None),
+    };
+    let interface = found.take(key("interface"), value::interface(&spec.interface));
+    let group = match &spec.group {
+        Some(text) => found.take(key("group"), output_group(text, matcher)).map(Some),
+        None => Some(None),
+    };
+    let port = match &spec.port {
+        Some(port) => found.take(key("port"), output_port(port, matcher)).map(Some),
+        None => Some(None),
+    };
+    let source = match spec.source.as_deref() {
+        None | Some("interface") => Some(Source::Interface),
+        Some("keep") => Some(Source::Keep),
+        Some(text) => found.take(key("source"), output_source(text)).map(Source::Address),
+    };
+    let ttl = match (&spec.ttl, word(&spec.ttl).as_str()) {
+        (None, _) | (_, "decrement") => Some(Ttl::Decrement),
+        (_, "keep") => Some(Ttl::Keep),
+        (Some(ttl), _) => found
+            .take(key("ttl"), value::number(ttl, 1, 255, "`decrement`, `keep` or a TTL"))
+            .map(|ttl| Ttl::Set(ttl as u8)),
+    };
+    let dscp = match &spec.dscp {
+        Some(dscp) => found.take(key("dscp"), value::number(dscp, 0, 63, "a DSCP")).map(|dscp| Some(dscp as u8)),
+        None => Some(None),
+    };
+    let vlan = match (&spec.vlan, word(&spec.vlan).as_str()) {
+        (None, _) | (_, "none") => Some(Vlan::None),
+        (_, "keep") => Some(Vlan::Keep),
+        (Some(vlan), _) => found.take(key("vlan"), vlan_id(vlan, "`none`, `keep` or a VLAN ID")).map(Vlan::Set),
+    };
+    Some(Output {
+        name: name?,
+        interface: interface?,
+        group: group?,
+        port: port?,
+        source: source?,
+        ttl: ttl?,
+        dscp: dscp?,
+        vlan: vlan?,
+    })
+}
+
+/// A group, or the base of a range as long as the match's, aligned as that is (so it ends within multicast too).
+fn output_group(text: &str, matcher: Option<&Match>) -> Result<Ipv4Addr, String> {
+    if let Some((base, _)) = text.split_once('/') {
+        return Err(format!("`{text}`: write the base alone, {base}; the range is as long as match.group"));
+    }
+    let group = value::address(text)?;
+    if !group.is_multicast() {
+        return Err(format!("{group} is not multicast; groups lie in {MULTICAST}"));
+    }
+    let length = matcher.map_or(32, |matcher| matcher.group.length);
+    let range = Prefix { address: Ipv4Addr::from(u32::from(group) & Prefix { address: group, length }.mask()), length };
+    if range.address != group {
+        return Err(format!(
+            "{group} is not the base of a /{length} as long as match.group; write {} or another aligned base",
+            range.address
+        ));
+    }
+    if LINK_LOCAL.contains(group) || range.contains(LINK_LOCAL.address) {
+        return Err(format!("{range} reaches into {LINK_LOCAL}, which is never forwarded; choose another group"));
+    }
+    Ok(group)
+}
+
+/// A port, or the base of a range as long as the match's.
+fn output_port(value: &Scalar, matcher: Option<&Match>) -> Result<u16, String> {
+    if let Ok(Ports::Range(first, _)) = value::ports(value) {
+        return Err(format!("`{value}`: write the first port alone, {first}; the range is as long as match.port"));
+    }
+    let base = value::port(value)?;
+    let Some(Ports::Range(first, last)) = matcher.map(|matcher| matcher.ports) else {
+        return Ok(base);
+    };
+    match base.checked_add(last - first) {
+        Some(_) => Ok(base),
+        None => Err(format!(
+            "{} ports from {base} on end above 65535; the highest base is {}",
+            u32::from(last - first) + 1,
+            u16::MAX - (last - first)
+        )),
+    }
+}
+
+fn output_source(text: &str) -> Result<Ipv4Addr, String> {
+    let source = match text.parse::<Ipv4Addr>() {
+        Ok(source) => source,
+        Err(_) => return Err(format!("`{text}` is not a source; write `interface`, `keep` or an IPv4 address")),
+    };
+    let host = source.octets()[0] != 0 && !source.is_loopback() && !source.is_multicast() && !source.is_broadcast();
+    match host {
+        true => Ok(source),
+        false => Err(format!(
+            "{source} is not a unicast address that packets can come from; write another, `interface` or `keep`"
+        )),
+    }
+}
+
+/// Refuses an output that leads back to its own rule on the same interface.
+fn check_own_loops(rule: &Rule, found: &mut Found) {
+    for (i, output) in rule.outputs.iter().enumerate() {
+        match reach(&rule.matcher, output, &rule.matcher) {
+            Reach::Never => {}
+            Reach::Maybe => found.warnings.push(format!(
+                "output[{i}]: leads back to its own rule on {} if that interface's own address lies in {}",
+                output.interface, rule.matcher.source
+            )),
+            Reach::Always => found.problem(
+                format!("output[{i}]"),
+                format!(
+                    "leads back to its own rule on {0} ({0} -> {0}), so packets would go round; change the output's interface, group, port or VLAN",
+                    output.interface
+                ),
+            ),
+        }
+    }
+}

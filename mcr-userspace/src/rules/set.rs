@@ -1,0 +1,201 @@
+//! The rules that a daemon holds: the truth that workers and the kernel's map are made to match.
+
+use std::collections::BTreeMap;
+
+use mcr_common::limits::MAX_SHAPES;
+
+use super::{check::Problem, cycle, index::Index, rule::Rule};
+
+/// Rules, ordered by name, no two of which claim a packet with equal rank.
+#[derive(Clone, Debug)]
+pub struct RuleSet {
+    limit: u32,
+    rules: BTreeMap<String, Rule>,
+    index: Index,
+}
+
+/// A whole set, and what its author should know about it.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The rules.
+    pub set: RuleSet,
+    /// Each one line.
+    pub warnings: Vec<String>,
+}
+
+/// One step from one set of rules to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A rule of a new name.
+    Add(Rule),
+    /// The rule of this name goes.
+    Remove(String),
+    /// A rule of the same name becomes another.
+    Replace {
+        /// What it was.
+        old: Rule,
+        /// What it becomes.
+        new: Rule,
+    },
+}
+
+impl RuleSet {
+    /// No rules yet, and at most `limit` ever.
+    pub fn new(limit: u32) -> Self {
+        Self { limit, rules: BTreeMap::new(), index: Index::default() }
+    }
+
+    /// All of `rules` at once.
+    ///
+    /// # Errors
+    ///
+    /// Every problem, each with the position in `rules` of the rule that has it.
+    pub fn build(limit: u32, rules: Vec<Rule>) -> Result<Built, Vec<(usize, Problem)>> {
+        let mut set = Self::new(limit);
+        let mut problems = Vec::new();
+        let count = rules.len();
+        for (i, rule) in rules.into_iter().enumerate() {
+            if set.is_full() {
+                problems.push((i, set.full(count)));
+                break;
+            }
+            if let Err(problem) = set.admit(rule) {
+                problems.push((i, problem));
+            }
+        }
+        match problems.is_empty() {
+            true => {
+                let warnings = cycle::all(&set);
+                Ok(Built { set, warnings })
+            }
+            false => Err(problems),
+        }
+    }
+
+    /// The rule of this name.
+    pub fn get(&self, name: &str) -> Option<&Rule> {
+        self.rules.get(name)
+    }
+
+    /// All rules, in the order of their names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.rules.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Adds a rule and returns the warnings about it.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, another rule has an equal claim to some packets, or a limit is reached. Nothing changed then.
+    pub fn insert(&mut self, rule: Rule) -> Result<Vec<String>, Problem> {
+        if self.is_full() && !self.rules.contains_key(&rule.name) {
+            return Err(self.full(self.len() + 1));
+        }
+        let name = rule.name.clone();
+        self.admit(rule)?;
+        Ok(cycle::through(self, &self.rules[&name]))
+    }
+
+    /// Puts `rule` in the place of the rule of its name, and returns that one and the warnings.
+    ///
+    /// # Errors
+    ///
+    /// There is none of that name, or the new one is refused as by [`insert`](Self::insert). Nothing changed then.
+    pub fn replace(&mut self, rule: Rule) -> Result<(Rule, Vec<String>), Problem> {
+        let Some(old) = self.remove(&rule.name) else {
+            return Err(problem("name", format!("there is no rule `{}` to replace; add it", rule.name)));
+        };
+        match self.insert(rule) {
+            Ok(warnings) => Ok((old, warnings)),
+            Err(problem) => {
+                self.index.insert(&old);
+                self.rules.insert(old.name.clone(), old);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Takes the rule of this name out, if there is one.
+    pub fn remove(&mut self, name: &str) -> Option<Rule> {
+        let rule = self.rules.remove(name)?;
+        self.index.remove(&rule);
+        Some(rule)
+    }
+
+    /// What makes this set hold exactly `new`: removals, then replacements, then additions, each by name.
+    ///
+    /// The steps are for what is made to match the set. A set in between may hold two rules of equal rank (two
+    /// rules that swap groups), so the set itself is replaced as a whole: see [`build`](Self::build).
+    pub fn diff(&self, new: &[Rule]) -> Vec<Change> {
+        let new: BTreeMap<&str, &Rule> = new.iter().map(|rule| (rule.name.as_str(), rule)).collect();
+        let removed = self.rules.keys().filter(|name| !new.contains_key(name.as_str()));
+        let mut changes: Vec<Change> = removed.cloned().map(Change::Remove).collect();
+        let mut added = Vec::new();
+        for (&name, &rule) in &new {
+            match self.rules.get(name) {
+                None => added.push(Change::Add(rule.clone())),
+                Some(old) if old != rule => changes.push(Change::Replace { old: old.clone(), new: rule.clone() }),
+                Some(_) => {}
+            }
+        }
+        changes.append(&mut added);
+        changes
+    }
+
+    /// The rules by where they match.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    fn is_full(&self) -> bool {
+        self.rules.len() >= self.limit as usize
+    }
+
+    fn full(&self, wanted: usize) -> Problem {
+        problem("name", format!("{wanted} rules are more than the limit of {}; raise `rules` in [limits]", self.limit))
+    }
+
+    /// Adds a rule without a look at the limit or at cycles.
+    fn admit(&mut self, rule: Rule) -> Result<(), Problem> {
+        if self.rules.contains_key(&rule.name) {
+            return Err(problem("name", format!("there is already a rule `{}`; choose another name", rule.name)));
+        }
+        if let Some(other) = self.index.conflict(&rule.matcher) {
+            return Err(problem(
+                "match",
+                format!(
+                    "rule `{}` and rule `{other}` take the same packets of {} port {} on {} with equal rank; make one more specific, or delete one",
+                    rule.name, rule.matcher.group, rule.matcher.ports, rule.matcher.interface
+                ),
+            ));
+        }
+        if !self.index.has_shape(&rule.matcher) && self.index.shapes() >= MAX_SHAPES {
+            return Err(problem(
+                "match",
+                format!(
+                    "rule `{}` brings a {}th combination of source length, group length and kind of port; at most {MAX_SHAPES} \
+                     keep lookups fast: use lengths that other rules use",
+                    rule.name,
+                    MAX_SHAPES + 1
+                ),
+            ));
+        }
+        self.index.insert(&rule);
+        self.rules.insert(rule.name.clone(), rule);
+        Ok(())
+    }
+}
+
+fn problem(key: &str, message: String) -> Problem {
+    Problem { key: key.to_owned(), message }
+}

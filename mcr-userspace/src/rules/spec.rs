@@ -1,0 +1,164 @@
+//! A rule as it was typed: in the file, on the command line, on the control socket.
+//!
+//! The types are wide on purpose. A wrong value must get as far as [`check`](super::check), which reports
+//! every error of a rule at once.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::rule::{Output, Ports, Prefix, Rule, Source, Ttl, Vlan};
+
+/// A rule as typed, with the field names of the configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// Left out: `IF:GROUP:PORT[:SOURCE]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A duration such as `5s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_after: Option<String>,
+    /// Which packets it takes.
+    #[serde(default, rename = "match")]
+    pub matcher: MatchSpec,
+    /// Where they go.
+    #[serde(default)]
+    pub output: Vec<OutputSpec>,
+}
+
+/// `match = { ... }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchSpec {
+    /// Ingress interface; empty is missing.
+    #[serde(default)]
+    pub interface: String,
+    /// Group or group prefix; empty is missing.
+    #[serde(default)]
+    pub group: String,
+    /// A port or a range such as `5001-5050`; left out: any port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Scalar>,
+    /// Source or source prefix; left out: any source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// VLAN ID; left out: untagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Scalar>,
+}
+
+/// One of `output = [ ... ]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// The user's label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Egress interface; empty is missing.
+    #[serde(default)]
+    pub interface: String,
+    /// New group or base; left out: the packet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// New port or base; left out: the packet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Scalar>,
+    /// `interface`, `keep` or an address; left out: `interface`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `decrement`, `keep` or a number; left out: `decrement`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Scalar>,
+    /// 0 to 63; left out: the packet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<Scalar>,
+    /// `none`, `keep` or a VLAN ID; left out: `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Scalar>,
+}
+
+/// A value that may be typed as a number or as a string: `5001`, `"5001-5050"`, `"keep"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number or a string")]
+pub enum Scalar {
+    /// A bare number.
+    Number(i64),
+    /// A string; on the command line everything is one.
+    Text(String),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => write!(f, "{text}"),
+        }
+    }
+}
+
+impl From<&str> for Scalar {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl RuleSpec {
+    /// The name it has when none was typed: `IF:GROUP:PORT[:SOURCE]`.
+    pub fn default_name(interface: &str, group: Prefix, ports: Ports, source: Prefix) -> String {
+        match source {
+            Prefix::ANY => format!("{interface}:{group}:{ports}"),
+            source => format!("{interface}:{group}:{ports}:{source}"),
+        }
+    }
+}
+
+/// What it takes to type `rule` again, with the defaults written out.
+impl From<&Rule> for RuleSpec {
+    fn from(rule: &Rule) -> Self {
+        let matcher = &rule.matcher;
+        Self {
+            name: Some(rule.name.clone()),
+            stall_after: rule.stall_after.map(|after| humantime::format_duration(after).to_string()),
+            matcher: MatchSpec {
+                interface: matcher.interface.clone(),
+                group: matcher.group.to_string(),
+                port: match matcher.ports {
+                    Ports::Any => None,
+                    Ports::Exact(port) => Some(Scalar::Number(port.into())),
+                    range @ Ports::Range(..) => Some(Scalar::Text(range.to_string())),
+                },
+                source: (matcher.source != Prefix::ANY).then(|| matcher.source.to_string()),
+                vlan: matcher.vlan.map(|id| Scalar::Number(id.into())),
+            },
+            output: rule.outputs.iter().map(OutputSpec::from).collect(),
+        }
+    }
+}
+
+impl From<&Output> for OutputSpec {
+    fn from(output: &Output) -> Self {
+        Self {
+            name: output.name.clone(),
+            interface: output.interface.clone(),
+            group: output.group.map(|group| group.to_string()),
+            port: output.port.map(|port| Scalar::Number(port.into())),
+            source: Some(match output.source {
+                Source::Interface => "interface".to_owned(),
+                Source::Keep => "keep".to_owned(),
+                Source::Address(address) => address.to_string(),
+            }),
+            ttl: Some(match output.ttl {
+                Ttl::Decrement => "decrement".into(),
+                Ttl::Keep => "keep".into(),
+                Ttl::Set(ttl) => Scalar::Number(ttl.into()),
+            }),
+            dscp: output.dscp.map(|dscp| Scalar::Number(dscp.into())),
+            vlan: Some(match output.vlan {
+                Vlan::None => "none".into(),
+                Vlan::Keep => "keep".into(),
+                Vlan::Set(id) => Scalar::Number(id.into()),
+            }),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! A home for a UMEM that outlives every interface.
+//!
+//! Sockets share a UMEM through the descriptor of the first one bound to it; when that one's interface is deleted, the kernel
+//! refuses every later share with EBADF. So in copy mode the first socket is bound to the loopback interface of a network
+//! namespace of its own, which has no name and ends with the last socket in it, SIGKILL included.
+
+use std::{io, thread};
+
+use super::{
+    frame::Pool,
+    port::{Bind, Port, Quota},
+    umem::Memory,
+};
+
+/// A UMEM, its pool, and the socket that holds it.
+pub struct Anchored {
+    /// The UMEM.
+    pub memory: Memory,
+    /// All of its frames.
+    pub pool: Pool,
+    /// Not used to receive or send; kept as long as sockets are to be bound.
+    pub anchor: Port,
+}
+
+/// Makes a UMEM in copy mode and anchors it.
+pub fn anchored(frames: u32, frame_size: u32) -> anyhow::Result<Anchored> {
+    let made = thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                // The thread leaves for a namespace of its own, makes its sockets there, and ends.
+                // SAFETY: takes one integer and concerns this thread alone.
+                if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                    return Err(anyhow::Error::from(io::Error::last_os_error())
+                        .context("a network namespace for the UMEM needs root, or the capability CAP_SYS_ADMIN"));
+                }
+                let (memory, pool) = Memory::new(frames, frame_size)?;
+                let anchor = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })
+                    .map_err(|error| anyhow::Error::from(error).context("anchoring the UMEM"))?;
+                Ok(Anchored { memory, pool, anchor })
+            })
+            .join()
+    });
+    made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,122 @@
+//! A frame of a UMEM, and the pool of those that are nowhere else.
+
+use mcr_common::flow::Steered;
+use xsk_rs::FrameDesc;
+
+use super::umem::Memory;
+
+/// One frame of a UMEM, and the packet in it. Neither `Clone` nor `Copy`: xsk-rs's descriptor is both, and stays in here.
+#[derive(Debug)]
+pub struct Frame {
+    desc: FrameDesc,
+}
+
+impl Frame {
+    /// Takes a descriptor over from a ring or from a new UMEM, which must have no other copy of it in use.
+    pub(super) fn new(desc: FrameDesc) -> Self {
+        Self { desc }
+    }
+
+    /// Gives the descriptor up, for a ring.
+    pub(super) fn into_desc(self) -> FrameDesc {
+        self.desc
+    }
+
+    /// Bytes of its packet.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.desc.lengths().data()
+    }
+
+    /// Whether it holds no packet.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which frame of its UMEM it is, from 0.
+    #[inline]
+    pub fn index(&self, memory: &Memory) -> u32 {
+        (self.desc.addr() / memory.frame_size()) as u32
+    }
+
+    /// The packet's bytes.
+    #[inline]
+    pub fn bytes<'a>(&'a mut self, memory: &'a Memory) -> &'a mut [u8] {
+        let len = self.len();
+        &mut memory.buffer(self)[..len]
+    }
+
+    /// From the packet's start to the frame's end: where it may grow.
+    #[inline]
+    pub fn buffer<'a>(&'a mut self, memory: &'a Memory) -> &'a mut [u8] {
+        memory.buffer(self)
+    }
+
+    /// Sets the packet's length, which the frame has room for.
+    #[inline]
+    pub fn set_len(&mut self, memory: &Memory, len: usize) {
+        // SAFETY: this is the frame's only owner, and it was made for this UMEM.
+        let mut data = unsafe { memory.umem().data_mut(&mut self.desc) };
+        data.cursor().set_pos(len);
+    }
+
+    /// Makes the frame's packet a copy of another's.
+    #[inline]
+    pub fn copy_from(&mut self, memory: &Memory, packet: &[u8]) {
+        memory.buffer(self)[..packet.len()].copy_from_slice(packet);
+        self.set_len(memory, packet.len());
+    }
+
+    /// The slot that the XDP program left before the packet, if any. Asked a second time, it is gone: what lies there when the
+    /// frame next carries a packet without metadata must not be taken for that one's.
+    #[inline]
+    pub fn take_slot(&mut self, memory: &Memory) -> Option<u32> {
+        let metadata = memory.metadata(self);
+        let slot = Steered::slot_in(*metadata);
+        *metadata = [0; Steered::LEN];
+        slot
+    }
+
+    /// Its descriptor, for the UMEM to find its bytes.
+    #[inline]
+    pub(super) fn desc(&self) -> &FrameDesc {
+        &self.desc
+    }
+}
+
+/// The frames that are in no ring and in nobody's hands.
+#[derive(Debug)]
+pub struct Pool {
+    free: Vec<Frame>,
+}
+
+impl Pool {
+    /// A pool of these frames, with room for `total`.
+    pub(super) fn new(free: Vec<Frame>) -> Self {
+        Self { free }
+    }
+
+    /// A frame, or `None` when all are in use.
+    #[inline]
+    pub fn take(&mut self) -> Option<Frame> {
+        self.free.pop()
+    }
+
+    /// Puts a frame back.
+    #[inline]
+    pub fn put(&mut self, frame: Frame) {
+        self.free.push(frame);
+    }
+
+    /// Frames in it.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Whether all frames are in use.
+    pub fn is_empty(&self) -> bool {
+        self.free.is_empty()
+    }
+}

@@ -1,0 +1,355 @@
+//! One AF_XDP socket: one queue of one interface, both directions.
+
+use std::{
+    ffi::CString,
+    io, mem,
+    os::fd::{AsRawFd, RawFd},
+    ptr, thread,
+    time::{Duration, Instant},
+};
+
+use xsk_rs::{
+    CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue,
+    config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig},
+    socket::SocketCreateError,
+};
+
+use super::{
+    frame::{Frame, Pool},
+    txring::TxRing,
+    umem::{FILL_RING, Memory},
+};
+
+/// Descriptors of the RX ring: as many as the fill ring has frames, so that it never overflows before that one is empty.
+const RX_RING: u32 = FILL_RING;
+/// Descriptors of the TX ring: the most frames that a stalled egress can hold.
+pub const TX_RING: u32 = 2048;
+/// Descriptors that one `sendto` may send in copy mode; 32 unless set (`XDP_MAX_TX_SKB_BUDGET`, Linux 6.17).
+const TX_BUDGET: u32 = 512;
+/// linux/if_xdp.h.
+const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
+/// Bytes of skbs under way that the kernel allows a socket in copy mode.
+const SEND_BUFFER: libc::c_int = 16 << 20;
+/// Descriptors moved at a time.
+const BATCH: usize = 256;
+/// How long a bind is tried again where the queue is still being released.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a socket asks of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// DMA to and from the UMEM, or an error.
+    ZeroCopy,
+    /// A copy between skb and UMEM.
+    Copy,
+    /// What the first socket of the UMEM got: the kernel allows no choice after it.
+    Shared,
+}
+
+/// How many frames a socket may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Kept with the kernel for receiving, at most [`FILL_RING`].
+    pub fill: u32,
+    /// Under way at most, so that a stalled egress leaves the others theirs; at most [`TX_RING`].
+    pub send: u32,
+}
+
+/// Whether an egress takes packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It does.
+    Up,
+    /// The interface is administratively down, or gone.
+    Down,
+}
+
+/// A bound socket and the frames in its rings.
+#[derive(Debug)]
+pub struct Port {
+    rx: RxQueue,
+    tx: TxQueue,
+    fill: FillQueue,
+    completion: CompQueue,
+    ring: TxRing,
+    zero_copy: bool,
+    quota: Quota,
+    /// Frames in the fill and RX rings.
+    receiving: u32,
+    /// Descriptors ever put into the TX ring, and which they were: number `n` at `n % TX_RING`.
+    submitted: u64,
+    order: Box<[FrameDesc]>,
+    /// Descriptors numbered below this have been taken back, or been completed long ago.
+    void_below: u64,
+    /// Frames in the TX and completion rings.
+    sending: u32,
+    scratch: Box<[FrameDesc]>,
+}
+
+impl Port {
+    /// Binds a socket to `queue` of `interface`, which must be in the calling thread's network namespace.
+    pub fn open(memory: &Memory, interface: &str, queue: u32, bind: Bind, quota: Quota) -> io::Result<Self> {
+        let flags = match bind {
+            Bind::ZeroCopy => BindFlags::XDP_ZEROCOPY | BindFlags::XDP_USE_NEED_WAKEUP,
+            Bind::Copy => BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP,
+            Bind::Shared => BindFlags::empty(),
+        };
+        let size = |n| QueueSize::new(n).map_err(io::Error::other);
+        let config = SocketConfig::builder()
+            .rx_queue_size(size(RX_RING)?)
+            .tx_queue_size(size(TX_RING)?)
+            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+            .bind_flags(flags)
+            .build();
+        let name = Interface::new(CString::new(interface)?);
+        let deadline = Instant::now() + BIND_PATIENCE;
+        let (tx, rx, rings) = loop {
+            // SAFETY: the flag that the contract asks for is set above.
+            match unsafe { Socket::new(config, memory.umem(), &name, queue) }.map_err(errno) {
+                Ok(queues) => break queues,
+                // The kernel releases a queue a moment after its last owner has closed it.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let (fill, completion) =
+            rings.ok_or_else(|| io::Error::other(format!("queue {queue} of {interface} is bound already")))?;
+        let fd = rx.fd().as_raw_fd();
+        let zero_copy = is_zero_copy(fd)?;
+        if !zero_copy {
+            raise_limits(fd);
+        }
+        Ok(Self {
+            ring: TxRing::map(fd, TX_RING)?,
+            rx,
+            tx,
+            fill,
+            completion,
+            zero_copy,
+            quota: Quota { fill: quota.fill.min(FILL_RING), send: quota.send.min(TX_RING) },
+            receiving: 0,
+            submitted: 0,
+            order: vec![FrameDesc::default(); TX_RING as usize].into(),
+            void_below: 0,
+            sending: 0,
+            scratch: vec![FrameDesc::default(); BATCH].into(),
+        })
+    }
+
+    /// Whether the kernel granted zero-copy: what it says itself (`XDP_OPTIONS`), not what was asked for.
+    pub fn is_zero_copy(&self) -> bool {
+        self.zero_copy
+    }
+
+    /// The socket, for poll and the map `XSKS`.
+    pub fn fd(&self) -> RawFd {
+        self.rx.fd().as_raw_fd()
+    }
+
+    /// Frames in its rings.
+    pub fn frames(&self) -> u32 {
+        self.receiving + self.sending
+    }
+
+    /// Frames in its TX and completion rings.
+    pub fn sending(&self) -> u32 {
+        self.sending
+    }
+
+    /// Packets that wait in the RX ring.
+    pub fn waiting(&mut self) -> u32 {
+        self.rx.nb_avail_exact()
+    }
+
+    /// Takes at most 256 packets that the kernel has received.
+    #[inline]
+    pub fn receive(&mut self, into: &mut Vec<Frame>) -> usize {
+        // SAFETY: the scratch descriptors are not in use; what comes back are frames that the kernel has let go of.
+        let n = unsafe { self.rx.consume(&mut self.scratch) };
+        into.extend(self.scratch[..n].iter().copied().map(Frame::new));
+        self.receiving -= n as u32;
+        n
+    }
+
+    /// Gives the kernel frames to receive into, as far as the pool has them, up to the target.
+    #[inline]
+    pub fn refill(&mut self, pool: &mut Pool) {
+        while self.receiving < self.quota.fill {
+            let want = (self.quota.fill - self.receiving).min(BATCH as u32) as usize;
+            let mut n = 0;
+            while n < want
+                && let Some(frame) = pool.take()
+            {
+                self.scratch[n] = frame.into_desc();
+                n += 1;
+            }
+            // SAFETY: the frames came from the pool of this UMEM, so they are nowhere else; they are in the ring from now on.
+            let produced = unsafe { self.fill.produce(&self.scratch[..n]) };
+            for desc in &self.scratch[produced..n] {
+                pool.put(Frame::new(*desc));
+            }
+            self.receiving += produced as u32;
+            if produced < want {
+                break;
+            }
+        }
+        if self.zero_copy && self.fill.needs_wakeup() {
+            // A driver that found the fill ring empty waits to be told; the datagram is none, its bytes none.
+            // SAFETY: `recvfrom` with no buffer and no address.
+            unsafe { libc::recvfrom(self.fd(), ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
+        }
+    }
+
+    /// Moves packets from the front of `frames` into the TX ring, as many as it has room for.
+    #[inline]
+    pub fn submit(&mut self, frames: &mut Vec<Frame>) -> usize {
+        let room = self.tx.nb_free(frames.len() as u32) as usize;
+        let room = room.min(self.quota.send.saturating_sub(self.sending) as usize);
+        let take = frames.len().min(room);
+        let mut moved = 0;
+        while moved < take {
+            let n = (take - moved).min(BATCH);
+            for (to, frame) in self.scratch.iter_mut().zip(frames.drain(..n)) {
+                *to = frame.into_desc();
+            }
+            // SAFETY: the frames were the caller's alone; they are in the ring from now on.
+            let produced = unsafe { self.tx.produce(&self.scratch[..n]) };
+            debug_assert_eq!(produced, n, "the room was asked for");
+            for desc in &self.scratch[..n] {
+                self.order[(self.submitted % u64::from(TX_RING)) as usize] = *desc;
+                self.submitted += 1;
+            }
+            moved += n;
+        }
+        self.sending += moved as u32;
+        moved
+    }
+
+    /// Makes the kernel send what is in the TX ring. `refused` is told of each frame that the kernel took and did not send; its
+    /// completion comes all the same.
+    #[inline]
+    pub fn kick(&mut self, memory: &Memory, mut refused: impl FnMut(u32)) -> Link {
+        if self.zero_copy && !self.tx.needs_wakeup() {
+            return Link::Up;
+        }
+        loop {
+            let before = self.unread();
+            if before == 0 {
+                return Link::Up;
+            }
+            match self.wake() {
+                // In zero-copy mode the driver reads the ring in its own time.
+                0 => return Link::Up,
+                libc::ENETDOWN | libc::ENXIO => return Link::Down,
+                // The descriptor before the consumer was dropped: xsk_generic_xmit() in net/xdp/xsk.c.
+                libc::EBUSY if !self.zero_copy => {
+                    let last = self.submitted - u64::from(self.unread());
+                    if let Some(number) = last.checked_sub(1).filter(|n| *n >= self.void_below) {
+                        let desc = self.order[(number % u64::from(TX_RING)) as usize];
+                        refused((desc.addr() / memory.frame_size()) as u32);
+                    }
+                }
+                // The budget of one call, or of the socket, is used up: go on as long as that helps.
+                _ if self.unread() < before => {}
+                _ => return Link::Up,
+            }
+        }
+    }
+
+    /// Whether the interface takes packets, where its TX ring holds none that count.
+    pub fn probe(&mut self) -> Link {
+        match self.wake() {
+            libc::ENETDOWN | libc::ENXIO => Link::Down,
+            _ => Link::Up,
+        }
+    }
+
+    /// Takes back what the kernel has not looked at: in copy mode, after [`Link::Down`].
+    pub fn take_back(&mut self, mut give: impl FnMut(Frame)) {
+        if self.zero_copy {
+            return;
+        }
+        let first = (self.submitted - u64::from(self.unread())).max(self.void_below);
+        for number in first..self.submitted {
+            self.ring.void(number);
+            self.sending -= 1;
+            give(Frame::new(self.order[(number % u64::from(TX_RING)) as usize]));
+        }
+        self.void_below = self.submitted;
+    }
+
+    /// Hands over the frames that the kernel is done sending.
+    #[inline]
+    pub fn completed(&mut self, mut give: impl FnMut(Frame)) -> usize {
+        let mut total = 0;
+        loop {
+            // SAFETY: the scratch descriptors are not in use; what comes back are frames that the kernel has let go of.
+            let n = unsafe { self.completion.consume(&mut self.scratch) };
+            for desc in &self.scratch[..n] {
+                give(Frame::new(*desc));
+            }
+            total += n;
+            if n < self.scratch.len() {
+                self.sending -= total as u32;
+                return total;
+            }
+        }
+    }
+
+    /// Descriptors in the TX ring that the kernel has not read.
+    #[inline]
+    fn unread(&mut self) -> u32 {
+        TX_RING - self.tx.nb_free_exact()
+    }
+
+    /// One wake-up call: 0, or its errno.
+    #[inline]
+    fn wake(&self) -> i32 {
+        // SAFETY: `sendto` with no buffer and no address.
+        match unsafe { libc::sendto(self.fd(), ptr::null(), 0, libc::MSG_DONTWAIT, ptr::null(), 0) } {
+            -1 => io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN),
+            _ => 0,
+        }
+    }
+}
+
+/// The errno that xsk-rs keeps as the source of its error.
+fn errno(error: SocketCreateError) -> io::Error {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+    match source.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(error),
+    }
+}
+
+/// Whether the kernel granted zero-copy.
+fn is_zero_copy(fd: RawFd) -> io::Result<bool> {
+    let mut options: u32 = 0;
+    let mut length = mem::size_of::<u32>() as libc::socklen_t;
+    // SAFETY: the kernel writes one integer, `struct xdp_options`.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_XDP, libc::XDP_OPTIONS, ptr::from_mut(&mut options).cast(), &mut length)
+    };
+    match result {
+        0 => Ok(options & libc::XDP_OPTIONS_ZEROCOPY != 0),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets copy mode send more for each call. Older kernels know no budget, and the default of the other is only slower.
+fn raise_limits(fd: RawFd) {
+    for (level, option, value) in [
+        (libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_BUDGET as libc::c_int),
+        (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BUFFER),
+    ] {
+        // SAFETY: the kernel reads one integer.
+        let result = unsafe {
+            libc::setsockopt(fd, level, option, ptr::from_ref(&value).cast(), mem::size_of_val(&value) as libc::socklen_t)
+        };
+        if result != 0 {
+            log::debug!("socket option {level}/{option}: {}", io::Error::last_os_error());
+        }
+    }
+}
