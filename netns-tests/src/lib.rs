@@ -1,1 +1,22 @@
-//! Topologies of network namespaces as values, and the processes that run in them.
+//! Topologies of network namespaces as values, and the real programs that run in them.
+//!
+//! In the order a test meets them: may it run, where, what between, which processes, what they said, does it add up.
+
+pub mod root;
+
+pub mod netns;
+pub mod topology;
+
+pub mod deadline;
+pub mod process;
+pub mod programs;
+
+pub mod daemon;
+
+pub mod crossing;
+pub mod probe;
+pub mod rules;
+
+pub mod kernel;
+pub mod ledger;
+pub mod stats;

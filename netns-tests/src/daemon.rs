@@ -1,0 +1,198 @@
+//! A running `mcrd` in a namespace, with a control socket and a file of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{sys::signal::Signal, unistd::Pid};
+use tempfile::TempDir;
+
+use crate::{
+    deadline::{SOON, until},
+    netns::Namespace,
+    process::{Finished, Process, finish},
+    programs,
+    stats::Stats,
+};
+
+/// Counters are current within a second: unchanged for longer than that, they are at rest.
+const REST: Duration = Duration::from_millis(1200);
+
+/// A running `mcrd`; dropping it kills it.
+pub struct Daemon {
+    process: Process,
+    files: Files,
+}
+
+/// Where a daemon's file and control socket lie: a directory of its own, deleted at drop.
+pub struct Files {
+    directory: TempDir,
+}
+
+/// The line that `mcrd` ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Final {
+    /// Packets that the XDP program steered.
+    pub matched: u64,
+    /// Of them, those that no output was offered.
+    pub ingress_dropped: u64,
+    /// Packets that outputs sent.
+    pub sent: u64,
+    /// Packets offered to outputs and not sent.
+    pub egress_dropped: u64,
+}
+
+impl Files {
+    /// A new directory; the configuration file is written only when `config` is not empty.
+    pub fn new(config: &str) -> Result<Self> {
+        let files = Self { directory: tempfile::Builder::new().prefix("mcrt-").tempdir()? };
+        if !config.is_empty() {
+            fs::write(files.config(), config)?;
+        }
+        Ok(files)
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("mcrd.toml")
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("mcrd.sock")
+    }
+
+    /// A command that runs `mcrd` in `namespace` with these files and `flags`.
+    pub fn command(&self, namespace: &Namespace, flags: &[&str]) -> Result<Command> {
+        let mut command = namespace.command(programs::path("mcrd")?);
+        command.arg("--control-socket").arg(self.socket());
+        if self.config().exists() {
+            command.arg("--config").arg(self.config());
+        }
+        command.args(flags);
+        Ok(command)
+    }
+}
+
+impl Daemon {
+    /// Starts `mcrd` with `config` as its file (empty: none) and `flags`, and waits until the control socket answers.
+    ///
+    /// # Errors
+    /// With everything that `mcrd` said, when it ends or does not answer.
+    pub fn start(namespace: &Namespace, config: &str, flags: &[&str]) -> Result<Self> {
+        Self::start_with(Files::new(config)?, namespace, flags)
+    }
+
+    /// [`start`](Self::start) with files that exist already, of a daemon that was killed.
+    pub fn start_with(files: Files, namespace: &Namespace, flags: &[&str]) -> Result<Self> {
+        let process = Process::spawn(&mut files.command(namespace, flags)?)?;
+        let mut daemon = Self { process, files };
+        until("an answer on mcrd's control socket", SOON, || {
+            if !daemon.process.running()? {
+                bail!("mcrd ended at its start");
+            }
+            Ok(daemon.ctl(&["--json", "status"])?.status.success().then_some(()))
+        })
+        .with_context(|| format!("mcrd said:\n{}{}", daemon.process.stdout(), daemon.process.stderr()))?;
+        Ok(daemon)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// Its files.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Runs `mcrctl` with `words` on its socket, whatever the exit code.
+    pub fn ctl(&self, words: &[impl AsRef<str>]) -> Result<Finished> {
+        ctl(&self.files.socket(), words)
+    }
+
+    /// Runs `mcrctl` with `words`, which must succeed, and returns its standard output.
+    pub fn done(&self, words: &[impl AsRef<str>]) -> Result<String> {
+        Ok(self.ctl(words)?.success()?.stdout)
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> Result<Stats> {
+        let text = self.done(&["--json", "stats"])?;
+        serde_json::from_str(&text).with_context(|| format!("`stats` is not the object of interface.md:\n{text}"))
+    }
+
+    /// The counters once they have not changed for longer than they may lag.
+    pub fn stats_at_rest(&self) -> Result<Stats> {
+        let (mut since, mut last) = (Instant::now(), self.stats()?);
+        until("counters at rest", SOON, || {
+            let now = self.stats()?;
+            let same = Stats { uptime_seconds: last.uptime_seconds, ..now.clone() } == last;
+            if !same {
+                (since, last) = (Instant::now(), now);
+            }
+            Ok((since.elapsed() > REST).then(|| last.clone()))
+        })
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Stops it with SIGTERM and returns its last line.
+    pub fn stop(self) -> Result<Final> {
+        self.stop_by(Signal::SIGTERM)
+    }
+
+    /// Stops it with a signal that asks for a clean end, and returns its last line.
+    pub fn stop_by(self, signal: Signal) -> Result<Final> {
+        self.process.signal(signal)?;
+        let finished = self.process.wait(SOON)?.success()?;
+        Final::parse(&finished.stdout).with_context(|| finished.told())
+    }
+
+    /// Kills it with SIGKILL, and returns its files, with what it left in them.
+    pub fn kill(self) -> Result<Files> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.process.wait(SOON)?;
+        Ok(self.files)
+    }
+}
+
+/// Runs `mcrctl` with `words` on `socket`, whatever the exit code.
+pub fn ctl(socket: &Path, words: &[impl AsRef<str>]) -> Result<Finished> {
+    let words = words.iter().map(AsRef::as_ref);
+    finish(Command::new(programs::path("mcrctl")?).arg("--socket").arg(socket).args(words))
+}
+
+impl Final {
+    /// Reads `FINAL ingress matched=N dropped=N egress sent=N dropped=N`, which must be the last line.
+    fn parse(stdout: &str) -> Result<Self> {
+        let line = stdout.lines().last().context("mcrd printed no FINAL line")?;
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["FINAL", "ingress", matched, ingress, "egress", sent, egress] = words[..] else {
+            bail!("not a FINAL line: {line:?}");
+        };
+        let number = |word: &str, key: &str| -> Result<u64> {
+            let value = word.strip_prefix(key).and_then(|rest| rest.strip_prefix('='));
+            value.and_then(|value| value.parse().ok()).with_context(|| format!("no {key}=N in {line:?}"))
+        };
+        Ok(Self {
+            matched: number(matched, "matched")?,
+            ingress_dropped: number(ingress, "dropped")?,
+            sent: number(sent, "sent")?,
+            egress_dropped: number(egress, "dropped")?,
+        })
+    }
+}

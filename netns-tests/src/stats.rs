@@ -1,0 +1,146 @@
+//! `mcrctl --json stats` as interface.md promises it: a field too many or too few is an error here.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Packets by the name of why they were dropped.
+pub type Dropped = BTreeMap<String, u64>;
+
+/// The whole object.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stats {
+    /// Version of the object.
+    pub version: u32,
+    /// Seconds since the daemon started.
+    pub uptime_seconds: f64,
+    /// Over all rules, deleted ones included.
+    pub totals: Totals,
+    /// Each rule.
+    pub rules: Vec<Rule>,
+    /// Each interface that has sockets.
+    pub interfaces: Vec<Interface>,
+    /// Each worker.
+    pub workers: Vec<Worker>,
+}
+
+/// Sums since the daemon started.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// Packets that the XDP program steered.
+    pub matched_packets: u64,
+    /// Their bytes.
+    pub matched_bytes: u64,
+    /// Matched packets that no output was offered.
+    pub dropped: Dropped,
+    /// Packets that outputs sent.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Packets offered to outputs and not sent.
+    pub output_dropped: Dropped,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Packets that the XDP program steered for it.
+    pub matched_packets: u64,
+    /// Their bytes.
+    pub matched_bytes: u64,
+    /// Matched packets that its outputs were not offered.
+    pub dropped: Dropped,
+    /// `active`, or `waiting: ` and for what.
+    pub state: String,
+    /// Each output.
+    pub outputs: Vec<Output>,
+}
+
+/// One output of a rule.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// Egress interface.
+    pub interface: String,
+    /// New group.
+    pub group: String,
+    /// New port; `null` where the packet's own is kept.
+    pub port: Option<u16>,
+    /// Packets that reached it.
+    pub offered_packets: u64,
+    /// Packets completed and not refused.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Packets offered and not sent.
+    pub dropped: Dropped,
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// Its receive queues.
+    pub queues: u32,
+    /// `driver` or `skb`.
+    pub xdp: String,
+    /// `zerocopy` or `copy`.
+    pub xsk: String,
+    /// Why it is less than was asked for.
+    pub xsk_reason: String,
+    /// Packets by the XDP program's verdict.
+    pub verdicts: BTreeMap<String, u64>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// From 0.
+    pub id: u32,
+    /// The CPU it is bound to.
+    pub cpu: Option<u32>,
+    /// Ingress queues it serves.
+    pub rx_queues: Vec<u32>,
+    /// Packets taken from RX rings.
+    pub rx_packets: u64,
+    /// Packets completed by TX rings.
+    pub tx_packets: u64,
+    /// Frames of its UMEM.
+    pub frames_total: u64,
+    /// Frames in its pool.
+    pub frames_free: u64,
+}
+
+impl Stats {
+    /// A rule by its name.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn rule(&self, name: &str) -> &Rule {
+        self.rules.iter().find(|rule| rule.name == name).unwrap_or_else(|| panic!("stats have no rule {name:?}"))
+    }
+
+    /// An interface by its name.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn interface(&self, name: &str) -> &Interface {
+        let found = self.interfaces.iter().find(|interface| interface.name == name);
+        found.unwrap_or_else(|| panic!("stats have no interface {name:?}"))
+    }
+}
+
+/// All packets of a map of drops.
+pub fn sum(dropped: &Dropped) -> u64 {
+    dropped.values().sum()
+}

@@ -1,0 +1,100 @@
+//! Start, stop and sudden death: what remains in the kernel, and how soon the next daemon forwards.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use netns_tests::{
+    crossing::Crossing,
+    daemon::Daemon,
+    kernel::{self, Held},
+    needs_root,
+    probe::Load,
+    rules,
+    topology::{Network, Topology},
+};
+use nix::sys::signal::Signal;
+
+const LOAD: Load = Load { first: rules::SENT, streams: 2, rate: 2_000, size: 256, seconds: 1 };
+
+/// A chain of two queues, a daemon with two workers, and what the links looked like before it.
+fn start() -> Result<(Network, Daemon, String)> {
+    let network = Topology::chain(2).build()?;
+    let links = kernel::links(network.relay())?;
+    let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(2, "v1", "v2")), &["--workers", "2"])?;
+    Crossing::of_chain(&network, &LOAD)?.exactly_once(&LOAD)?;
+    let during = kernel::links(network.relay())?;
+    ensure!(during.contains("prog/xdp"), "no XDP program while it runs:\n{during}");
+    Ok((network, daemon, links))
+}
+
+/// Programs, maps and links are freed, and every interface is as it was.
+fn nothing_is_left(network: &Network, held: &Held, links: &str) -> Result<()> {
+    ensure!(held.count("prog") > 0 && held.count("map") > 0, "it held nothing while it ran: {held:?}");
+    held.gone()?;
+    assert_eq!(kernel::links(network.relay())?, links, "`ip -d link` before and after");
+    Ok(())
+}
+
+#[test]
+fn sigterm_leaves_nothing() -> Result<()> {
+    needs_root!();
+    let (network, daemon, links) = start()?;
+    let held = Held::by(daemon.pid())?;
+    let last = daemon.stop()?;
+    assert_eq!((last.matched, last.sent), (LOAD.packets(), LOAD.packets()));
+    nothing_is_left(&network, &held, &links)
+}
+
+#[test]
+fn sigint_is_a_clean_stop_too() -> Result<()> {
+    needs_root!();
+    let (network, daemon, links) = start()?;
+    let (held, socket) = (Held::by(daemon.pid())?, daemon.files().socket());
+    ensure!(fs::exists(&socket)?);
+    daemon.stop_by(Signal::SIGINT)?;
+    ensure!(!fs::exists(&socket)?, "the control socket is still there");
+    nothing_is_left(&network, &held, &links)
+}
+
+#[test]
+fn sigkill_leaves_nothing() -> Result<()> {
+    needs_root!();
+    let (network, daemon, links) = start()?;
+    let held = Held::by(daemon.pid())?;
+    let _files = daemon.kill()?;
+    nothing_is_left(&network, &held, &links)
+}
+
+/// The socket's file is still there, and the kernel may not yet have let go of the queues.
+#[test]
+fn starts_again_within_a_second_after_sigkill() -> Result<()> {
+    needs_root!();
+    let (network, daemon, _) = start()?;
+    let files = daemon.kill()?;
+    let killed = Instant::now();
+    let daemon = Daemon::start_with(files, network.relay(), &["--workers", "2"])?;
+    let took = killed.elapsed();
+    ensure!(took < Duration::from_secs(1), "{took:?} until the control socket answered");
+    Crossing::of_chain(&network, &LOAD)?.exactly_once(&LOAD)?;
+    assert_eq!(daemon.stop()?.sent, LOAD.packets());
+    Ok(())
+}
+
+#[test]
+fn sighup_reloads() -> Result<()> {
+    needs_root!();
+    let (network, daemon, _) = start()?;
+    fs::write(daemon.files().config(), rules::file(&rules::streams(5, "v1", "v2")))?;
+    daemon.signal(Signal::SIGHUP)?;
+    netns_tests::deadline::until("five rules", netns_tests::deadline::SOON, || {
+        Ok((daemon.stats()?.rules.len() == 5).then_some(()))
+    })?;
+    let load = Load { streams: 5, ..LOAD };
+    Crossing::of_chain(&network, &load)?.exactly_once(&load)?;
+    // Counters went on over the reload.
+    assert_eq!(daemon.stop()?.sent, 2 * LOAD.packets());
+    Ok(())
+}

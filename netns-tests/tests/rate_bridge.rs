@@ -1,0 +1,64 @@
+//! The dual bridge: 50 sender processes on br0, 50 receiver processes on br1, the relay between.
+
+use anyhow::{Context, Result};
+use netns_tests::{
+    daemon::{Daemon, Final},
+    deadline::{SOON, until},
+    ledger::{self, Deleted},
+    needs_root,
+    probe::Load,
+    rules::{self, RECEIVED, SENT, stream},
+    topology::{BRIDGES, Network, Topology},
+};
+
+/// Streams, senders, receivers and rules.
+const STREAMS: u16 = 50;
+/// One sender's part of 150,000 packets a second for ten seconds.
+const PART: Load = Load { first: SENT, streams: 1, rate: 3_000, size: 256, seconds: 10 };
+
+#[test]
+fn fifty_senders_and_fifty_receivers() -> Result<()> {
+    needs_root!();
+    let network = Topology::dual_bridge(STREAMS.into(), 1).build()?;
+    let daemon = Daemon::start(network.relay(), "", &["--iface-in", "v1", "--iface-out", "v2"])?;
+    for rule in rules::streams(STREAMS, "v1", "v2") {
+        daemon.done(&rule.add())?;
+    }
+    let part = |i| Load { first: stream(SENT, i), ..PART };
+    let receivers = (0..STREAMS)
+        .map(|i| part(i).receive(network.namespace(&format!("r{i}")), "e0", stream(RECEIVED, i)))
+        .collect::<Result<Vec<_>>>()?;
+    members(&network, "br0", SENT.0, |_| "v1".into())?;
+    members(&network, "br1", RECEIVED.0, |i| format!("r{i}"))?;
+
+    // A hundred processes share the machine as the scheduler likes.
+    let senders = (0..STREAMS)
+        .map(|i| part(i).send(network.namespace(&format!("s{i}")), "e0", None))
+        .collect::<Result<Vec<_>>>()?;
+    for (i, sender) in senders.into_iter().enumerate() {
+        assert_eq!(PART.sent(sender)?.packets, PART.packets(), "sender {i}");
+    }
+    let received = receivers.into_iter().map(|receiver| PART.received(receiver)).collect::<Result<Vec<_>>>()?;
+    let stats = daemon.stats_at_rest()?;
+    let last = daemon.stop()?;
+    eprintln!("{last:?}\n{stats:?}");
+
+    let all = PART.packets() * u64::from(STREAMS);
+    assert_eq!(last, Final { matched: all, ingress_dropped: 0, sent: all, egress_dropped: 0 });
+    for (i, one) in received.iter().enumerate() {
+        assert_eq!((one.packets, one.lost, one.duplicated, one.foreign), (PART.packets(), 0, 0, 0), "{i}: {one:?}");
+    }
+    ledger::check(&stats, Deleted::None)
+}
+
+/// Waits until each group from `first` upwards has its member, a port, in `bridge`'s database.
+fn members(network: &Network, bridge: &str, first: std::net::Ipv4Addr, port: impl Fn(u16) -> String) -> Result<()> {
+    let mut missing = String::new();
+    until(&format!("all memberships in {bridge}"), SOON, || {
+        let mdb = network.namespace(BRIDGES).run(&format!("bridge mdb show dev {bridge}"))?;
+        let entry = |i| format!("port {} grp {} ", port(i), stream((first, 0), i).0);
+        missing = (0..STREAMS).map(entry).filter(|entry| !mdb.contains(entry)).collect::<Vec<_>>().join(", ");
+        Ok(missing.is_empty().then_some(()))
+    })
+    .with_context(|| format!("missing: {missing}"))
+}

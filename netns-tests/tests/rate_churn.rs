@@ -1,0 +1,108 @@
+//! Rules come and go under load, and the streams of the others lose nothing.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use netns_tests::{
+    crossing::Crossing,
+    daemon::Daemon,
+    ledger::{self, Deleted},
+    needs_root,
+    probe::Load,
+    rules,
+    topology::Topology,
+};
+use serde_json::{Value, json};
+
+const LOAD: Load = Load { first: rules::SENT, streams: 50, rate: 100_000, size: 256, seconds: 12 };
+/// Each is one rule added and one deleted.
+const PAIRS_A_SECOND: u32 = 1_000;
+const SECONDS: u32 = 10;
+/// Rules that are there at a time, beside the streams'.
+const WINDOW: u32 = 100;
+
+#[test]
+fn a_thousand_adds_and_deletes_a_second() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(2).build()?;
+    let config = rules::file(&rules::streams(LOAD.streams, "v1", "v2"));
+    let daemon = Daemon::start(network.relay(), &config, &["--workers", "2"])?;
+    let before = daemon.stats_at_rest()?;
+    let (crossing, took) = thread::scope(|scope| -> Result<_> {
+        let crossing = scope.spawn(|| Crossing::of_chain(&network, &LOAD));
+        netns_tests::deadline::until("the streams", netns_tests::deadline::SOON, || {
+            Ok((daemon.stats()?.totals.sent_packets > 0).then_some(()))
+        })?;
+        let took = churn(&daemon)?;
+        let sent = daemon.stats()?.totals.sent_packets;
+        ensure!(sent < LOAD.packets(), "the load had ended before the changes did");
+        Ok((crossing.join().expect("no panic")?, took))
+    })?;
+    let stats = daemon.stats_at_rest()?;
+    eprintln!("{crossing:?}\nchanges took {took:?}");
+    crossing.exactly_once(&LOAD)?;
+    ensure!(took < Duration::from_millis(u64::from(SECONDS) * 1_050), "too slow: {took:?}");
+    assert_eq!(stats.rules.len(), usize::from(LOAD.streams), "the churn left rules behind");
+    assert_eq!(stats.totals.sent_packets, LOAD.packets());
+    ledger::check(&stats, Deleted::Some)?;
+    ledger::check_frames(&before, &stats)
+}
+
+/// Adds and deletes over one connection, a pair each millisecond, and returns how long all of it took.
+fn churn(daemon: &Daemon) -> Result<Duration> {
+    let mut connection = Connection::open(daemon)?;
+    let start = Instant::now();
+    for i in 0..PAIRS_A_SECOND * SECONDS {
+        connection.add(i)?;
+        if let Some(old) = i.checked_sub(WINDOW) {
+            connection.delete(old)?;
+        }
+        let due = start + Duration::from_secs(1) * i / PAIRS_A_SECOND;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    let took = start.elapsed();
+    for i in PAIRS_A_SECOND * SECONDS - WINDOW..PAIRS_A_SECOND * SECONDS {
+        connection.delete(i)?;
+    }
+    Ok(took)
+}
+
+/// One connection to the control socket; see docs/protocol.md.
+struct Connection(BufReader<UnixStream>);
+
+impl Connection {
+    fn open(daemon: &Daemon) -> Result<Self> {
+        Ok(Self(BufReader::new(UnixStream::connect(daemon.files().socket())?)))
+    }
+
+    /// Adds a rule that no stream of the load matches.
+    fn add(&mut self, i: u32) -> Result<()> {
+        let group = format!("239.2.{}.{}", i / 250, i % 250 + 1);
+        let answer = self.ask(&json!({"command": "rule_add", "rule": {
+            "name": format!("churn-{i}"),
+            "match": {"interface": "v1", "group": group, "port": 5001},
+            "output": [{"interface": "v2", "group": "239.20.1.1", "port": 6001}],
+        }}))?;
+        ensure!(answer["rule_added"]["name"] == format!("churn-{i}"), "{answer}");
+        Ok(())
+    }
+
+    fn delete(&mut self, i: u32) -> Result<()> {
+        let name = format!("churn-{i}");
+        let answer = self.ask(&json!({"command": "rule_del", "name": name}))?;
+        ensure!(answer["rule_deleted"]["name"] == name, "{answer}");
+        Ok(())
+    }
+
+    fn ask(&mut self, request: &Value) -> Result<Value> {
+        self.0.get_mut().write_all(format!("{request}\n").as_bytes())?;
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}
