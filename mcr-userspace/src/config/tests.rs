@@ -128,7 +128,8 @@ output = [{ interface = \"e1\" }]
     let mut found = places(text);
     let mut wanted: Vec<&str> = wanted.split('|').collect();
     assert!(found.is_sorted_by_key(|place| place.split(':').next().and_then(|line| line.parse::<usize>().ok())));
-    (found.sort(), wanted.sort());
+    found.sort();
+    wanted.sort();
     assert_eq!(found, wanted);
     let first = parse("f", text).expect_err("wrong")[0].to_string();
     assert_eq!(first, "f:1: deamon: unknown key; did you mean `daemon`?");
