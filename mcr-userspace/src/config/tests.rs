@@ -182,7 +182,7 @@ fn large_files_and_large_rubbish_are_quick() {
     let started = Instant::now();
     assert_eq!(parse("f", &text).expect("in order").config.rules.len(), 10_000);
     eprintln!("10,000 rules: {:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     for rubbish in ["[", "a", "=", "\"", "{[", "\n", "a=1\n", "[[rule]]\n", "a.b.", "# \u{1f980}", "x = [", "'''"] {
         let started = Instant::now();
         let found = parse("f", &rubbish.repeat(1_000_000 / rubbish.len()));
