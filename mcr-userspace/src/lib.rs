@@ -1,4 +1,5 @@
 //! The library behind `mcrd`, `mcrctl` and `mcrprobe`.
 
 pub mod control;
+pub mod probe;
 pub mod rules;
