@@ -25,6 +25,7 @@ pub struct Account {
     /// Stream number minus socket position, for each run seen.
     distances: HashMap<u32, i32>,
     unique: u64,
+    accepted: u64,
     foreign: u64,
     latency: Histogram<u64>,
     clocks_agree: bool,
@@ -60,6 +61,7 @@ impl Account {
             streams: (0..streams).map(|_| Stream { binding: None, tracker: Tracker::new(bitmaps) }).collect(),
             distances: HashMap::new(),
             unique: 0,
+            accepted: 0,
             foreign: 0,
             latency: Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3).expect("constant bounds are valid"),
             clocks_agree: true,
@@ -67,7 +69,7 @@ impl Account {
         }
     }
 
-    /// Takes one packet that came to the socket at `position` at `now_ns` (CLOCK_MONOTONIC); `None` for one that
+    /// Takes one packet that came to the socket at `position` at `now_ns` (CLOCK_REALTIME); `None` for one that
     /// was too large to be read.
     pub fn take(&mut self, position: usize, payload: Option<&[u8]>, now_ns: u64) {
         let Some((len, header)) = payload.and_then(|p| Some((p.len(), Header::decode(p)?))) else {
@@ -92,8 +94,10 @@ impl Account {
                 self.latency.saturating_record(age);
             }
         }
-        let first = self.arrivals.map_or(now_ns, |(first, _)| first);
-        self.arrivals = Some((first, now_ns));
+        self.accepted += 1;
+        // sockets are read in turn, so the last one read is not always the last that came
+        let (first, last) = self.arrivals.unwrap_or((now_ns, now_ns));
+        self.arrivals = Some((first.min(now_ns), last.max(now_ns)));
     }
 
     fn belongs(&mut self, position: usize, packet: Binding) -> bool {
@@ -114,12 +118,17 @@ impl Account {
         self.unique
     }
 
+    /// Packets of ours, duplicates too.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
     /// Packets that are none of ours: not a probe's, damaged, of another run, or led to a wrong group.
     pub fn foreign(&self) -> u64 {
         self.foreign
     }
 
-    /// When the first and the last packet of ours came (CLOCK_MONOTONIC, nanoseconds).
+    /// When the first and the last packet of ours came (CLOCK_REALTIME, nanoseconds).
     pub fn arrivals(&self) -> Option<(u64, u64)> {
         self.arrivals
     }

@@ -4,10 +4,13 @@ use std::{io, net::SocketAddrV4, os::fd::AsRawFd, ptr};
 
 use socket2::Socket;
 
-use super::payload::{self, Header};
+use super::{
+    clock,
+    payload::{self, Header},
+};
 
-/// Packets of one `sendmmsg`. All carry one time stamp, so it is small: 16 take about 20 us.
-pub const SEND: usize = 16;
+/// Packets of one `sendmmsg`. All carry one time stamp, so it is small: 8 take about 10 us.
+pub const SEND: usize = 8;
 /// Packets of one `recvmmsg`.
 pub const RECEIVE: usize = 64;
 
@@ -63,12 +66,17 @@ impl SendBatch {
     }
 }
 
-/// Buffers to receive into. The messages point into `iovecs` and those into `buffers`, under the same rule.
+/// Room for one control message with a timespec: CMSG_SPACE is 32 bytes, and the header wants this alignment.
+type Control = [u64; 4];
+
+/// Buffers to receive into. The messages point into `iovecs` and `controls`, the former into `buffers`, under the
+/// same rule.
 pub struct RecvBatch {
     buffers: Vec<u8>,
     size: usize,
     #[expect(dead_code, reason = "`messages` point at them")]
     iovecs: Vec<libc::iovec>,
+    controls: Vec<Control>,
     messages: Vec<libc::mmsghdr>,
 }
 
@@ -78,15 +86,19 @@ impl RecvBatch {
         let mut buffers = vec![0; size * RECEIVE];
         let mut iovecs = iovecs(&mut buffers, size);
         let messages = messages(&mut iovecs);
-        Self { buffers, size, iovecs, messages }
+        Self { buffers, size, iovecs, controls: vec![[0; 4]; RECEIVE], messages }
     }
 
     /// Receives what is there, up to [`RECEIVE`] packets; with `wait` blocks for the first one as long as the
     /// socket's read timeout. 0 when there was none in time or a signal arrived.
     pub fn receive(&mut self, socket: &Socket, wait: bool) -> io::Result<usize> {
+        for (message, control) in self.messages.iter_mut().zip(&mut self.controls) {
+            message.msg_hdr.msg_control = control.as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = size_of::<Control>(); // the kernel overwrites it
+        }
         let flags = if wait { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT } | libc::MSG_TRUNC;
-        // SAFETY: each message points at one iovec and its buffer, alive and in place (see the struct); the kernel
-        // writes no more than an iovec's length, and the count is the number of messages.
+        // SAFETY: each message points at one iovec, its buffer and a control buffer, alive and in place (see the
+        // struct); the kernel writes no more than their lengths, and the count is the number of messages.
         let n = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -110,6 +122,19 @@ impl RecvBatch {
         // MSG_TRUNC: the length on the wire, even where it did not fit
         let len = self.messages[slot].msg_len as usize;
         self.buffers[slot * self.size..][..self.size].get(..len)
+    }
+
+    /// When packet `slot` of the last [`Self::receive`] reached the kernel (CLOCK_REALTIME, nanoseconds); `None`
+    /// when the socket was not asked for it (SO_TIMESTAMPNS).
+    pub fn arrived_ns(&self, slot: usize) -> Option<u64> {
+        let message = &self.messages[slot].msg_hdr;
+        // SAFETY: `msg_control` points at this slot's control buffer and `msg_controllen` is what the kernel wrote
+        // there, so a header that CMSG_FIRSTHDR gives is complete; its data is read after its type was checked.
+        unsafe {
+            let control = libc::CMSG_FIRSTHDR(message).as_ref()?;
+            let stamped = control.cmsg_level == libc::SOL_SOCKET && control.cmsg_type == libc::SCM_TIMESTAMPNS;
+            stamped.then(|| clock::nanoseconds(libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned()))
+        }
     }
 }
 

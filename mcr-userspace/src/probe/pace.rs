@@ -24,6 +24,11 @@ impl Pace {
         ((rate as f64 * seconds).round() as u64).min(1 << 63)
     }
 
+    /// Packets a second.
+    pub fn rate(&self) -> u64 {
+        self.rate
+    }
+
     /// Packets in all.
     pub fn total(&self) -> u64 {
         self.total

@@ -9,7 +9,7 @@
 //! | 2 | 2 | stream number, from 0 |
 //! | 4 | 4 | run: a random number that the sender process draws when it starts |
 //! | 8 | 5 | sequence number within the stream, from 0; 2^40 last 12 days at 1,000,000 a second |
-//! | 13 | 5 | send time: CLOCK_MONOTONIC in nanoseconds modulo 2^40 (18.3 minutes) |
+//! | 13 | 5 | send time: CLOCK_REALTIME in nanoseconds modulo 2^40 (18.3 minutes) |
 //! | 18 | rest | the byte at offset o is o modulo 256 |
 //!
 //! The filling is checked, since a forwarder that completes a partial checksum would also bless what it
@@ -46,7 +46,7 @@ pub struct Header {
     pub run: u32,
     /// Position in its stream, from 0, below [`SEQ_END`].
     pub seq: u64,
-    /// CLOCK_MONOTONIC when it was handed to the kernel, in nanoseconds modulo 2^40.
+    /// CLOCK_REALTIME when it was handed to the kernel, in nanoseconds modulo 2^40.
     pub sent_ns: u64,
 }
 
@@ -75,7 +75,7 @@ impl Header {
         })
     }
 
-    /// Nanoseconds from sending to `now_ns` (CLOCK_MONOTONIC), in 0 to 2^40 - 1: a send time in the future
+    /// Nanoseconds from sending to `now_ns` (CLOCK_REALTIME), in 0 to 2^40 - 1: a send time in the future
     /// gives a value near the upper end.
     pub fn age_ns(&self, now_ns: u64) -> u64 {
         now_ns.wrapping_sub(self.sent_ns) & TIME_MASK

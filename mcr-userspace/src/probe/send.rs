@@ -27,6 +27,9 @@ const GRACE_NS: u64 = 1_000_000_000;
 /// A packet that the kernel has no room for is tried again for this long.
 const RETRY_NS: u64 = 1_000_000_000;
 
+/// Below this rate each packet has a system call, and so a time stamp, of its own: exact, and cheap enough.
+const BATCH_RATE: u64 = 50_000;
+
 /// What to send.
 pub struct Plan {
     /// Out of which interface.
@@ -66,6 +69,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<SendSummary> {
         socket: socket::sender(&plan.iface, plan.source, plan.ttl)?,
         batch: SendBatch::new(plan.frame_size - OVERHEAD, &plan.targets),
         run: RandomState::new().hash_one(std::process::id()) as u32,
+        chunk: if plan.pace.rate() < BATCH_RATE { 1 } else { batch::SEND as u64 },
         sent: vec![0; plan.targets.len()],
         errors: 0,
         last_error: None,
@@ -96,6 +100,8 @@ struct Sender<'a> {
     socket: Socket,
     batch: SendBatch,
     run: u32,
+    /// Packets of one system call, which carry one time stamp.
+    chunk: u64,
     /// Packets that the kernel took, by stream.
     sent: Vec<u64>,
     errors: u64,
@@ -117,7 +123,7 @@ impl Sender<'_> {
             previous = Some(now);
             let burst_end = next + pace.burst(next);
             while next < burst_end && !self.stop.load(Relaxed) {
-                let n = (burst_end - next).min(batch::SEND as u64);
+                let n = (burst_end - next).min(self.chunk);
                 self.send(next, n as usize);
                 next += n;
             }
@@ -128,7 +134,7 @@ impl Sender<'_> {
     /// Sends packets `first` to `first + n - 1` of the schedule, `n` at most [`batch::SEND`].
     fn send(&mut self, first: u64, n: usize) {
         let streams = self.sent.len() as u64;
-        let sent_ns = clock::now_ns();
+        let (sent_ns, now) = (clock::stamp_ns(), clock::now_ns());
         for slot in 0..n {
             let packet = first + slot as u64;
             let stream = (packet % streams) as u16;
@@ -143,7 +149,7 @@ impl Sender<'_> {
                     }
                     slot += taken;
                 }
-                Err(e) if self.retry(&e, sent_ns) => {}
+                Err(e) if self.retry(&e, now) => {}
                 Err(e) => {
                     self.errors += 1;
                     self.last_error = Some(e);
@@ -153,9 +159,9 @@ impl Sender<'_> {
         }
     }
 
-    /// Whether the error says "not now" and the packet stamped `sent_ns` may still be tried; waits if so.
-    fn retry(&self, error: &io::Error, sent_ns: u64) -> bool {
-        let in_time = clock::now_ns() - sent_ns < RETRY_NS;
+    /// Whether the error says "not now" and a packet first tried at `since` may still be tried; waits if so.
+    fn retry(&self, error: &io::Error, since: u64) -> bool {
+        let in_time = clock::now_ns() - since < RETRY_NS;
         match error.raw_os_error() {
             Some(libc::EINTR) => true,
             Some(libc::EAGAIN) if in_time => {

@@ -30,7 +30,7 @@ pub fn sender(iface: &Iface, source: Option<Ipv4Addr>, ttl: u8) -> Result<Socket
     set_option(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &route)
         .with_context(|| format!("cannot send multicast on interface '{}'", iface.name))?;
     // Without it the kernel hides from a UDP sender that a queue dropped its packet (ENOBUFS; udp_send_skb).
-    set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, &1)?;
+    set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, &1 as &libc::c_int)?;
     if let Some(source) = source {
         let address = SocketAddrV4::new(source, 0).into();
         match socket.bind(&address) {
@@ -63,6 +63,8 @@ pub fn receiver(iface: &Iface, target: SocketAddrV4, buffer: usize) -> Result<So
     // The binding keeps other groups of this port away, the two options together those of other interfaces.
     socket.bind(&target.into()).with_context(|| format!("cannot bind {target}"))?;
     socket.set_multicast_all_v4(false)?;
+    // arrival is stamped by the kernel, so that latency holds no wake-up of this process
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1 as &libc::c_int)?;
     let bytes = buffer.min(libc::c_int::MAX as usize / 2) as libc::c_int;
     if set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes).is_err() {
         // without CAP_NET_ADMIN: as much as net.core.rmem_max allows

@@ -57,7 +57,7 @@ pub struct RecvSummary {
     pub receiver_dropped: u64,
     /// UDP packets with a bad checksum in this network namespace meanwhile.
     pub checksum_errors: u64,
-    /// From handing to the kernel to reading; null when sender and receiver do not share a clock.
+    /// From handing to the kernel to arrival in the receiving kernel; null when sender and receiver do not share a clock.
     pub latency_us: Option<Latency>,
     /// By stream.
     pub streams: Vec<RecvStream>,
