@@ -32,7 +32,10 @@ pub fn run(args: &Args) -> Result<()> {
 /// Something does not compile.
 pub fn release() -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
-    step::quiet("build (release)", cargo.args(["build", "--locked", "--release", "--package=mcr-userspace"]))?;
+    step::quiet(
+        "build (release)",
+        cargo.args(["build", "--quiet", "--locked", "--release", "--package=mcr-userspace"]),
+    )?;
     Ok(workspace::target()?.join("release"))
 }
 
@@ -43,6 +46,9 @@ pub fn release() -> Result<PathBuf> {
 /// Something does not compile.
 pub fn debug() -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
-    step::quiet("build (programs and tests)", cargo.args(["build", "--locked", "--workspace", "--bins", "--tests"]))?;
+    step::quiet(
+        "build (programs and tests)",
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--tests"]),
+    )?;
     Ok(workspace::target()?.join("debug"))
 }

@@ -18,7 +18,9 @@ pub fn run() -> Result<()> {
 
     let mut bpf_clippy = bpf::cargo(&ebpf, &rustc);
     // What `cargo clippy -- -D warnings` does, with the clippy of this rustc: Debian's has no cargo beside it.
-    bpf_clippy.args(["check", "--locked", "--release", "--target-dir"]).arg(workspace::target()?.join("ebpf"));
+    bpf_clippy
+        .args(["check", "--quiet", "--locked", "--release", "--target-dir"])
+        .arg(workspace::target()?.join("ebpf"));
     bpf_clippy.env("RUSTC_WORKSPACE_WRAPPER", rustc.with_file_name("clippy-driver"));
     bpf_clippy.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
 
@@ -26,14 +28,25 @@ pub fn run() -> Result<()> {
     ebpf_format.args(["fmt", "--check", "--manifest-path"]).arg(&ebpf_manifest);
 
     let mut documentation = workspace::cargo();
-    documentation.args(["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings");
+    // The readers are developers: private items too.
+    documentation
+        .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "-Dwarnings");
 
     let mut outcomes = vec![
         step::quiet("rustfmt", workspace::cargo().args(["fmt", "--all", "--check"])),
         step::quiet("rustfmt (BPF)", &mut ebpf_format),
         step::quiet(
             "clippy",
-            workspace::cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"]),
+            workspace::cargo().args([
+                "clippy",
+                "--quiet",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-Dwarnings",
+            ]),
         ),
         step::quiet("clippy (BPF)", &mut bpf_clippy),
         step::quiet("documentation", &mut documentation),
