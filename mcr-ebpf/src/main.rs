@@ -12,7 +12,7 @@ use mcr_common::counter::Verdict;
 
 /// Entry point, attached to every interface with a socket.
 #[xdp]
-pub fn mcr(ctx: XdpContext) -> u32 {
+fn mcr(ctx: XdpContext) -> u32 {
     let verdict = steer::steer(&ctx);
     // Counting returns what it counted, so no way out forgets it.
     match count::verdict(&ctx, verdict) {

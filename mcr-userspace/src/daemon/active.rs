@@ -127,7 +127,9 @@ impl Reading {
         self.matched_bytes += before.matched_bytes;
         add(&mut self.dropped, &before.dropped);
         for (reading, output) in self.outputs.iter_mut().zip(outputs) {
-            let same = |other: &Output| (&other.interface, other.group, other.port) == (&output.interface, output.group, output.port);
+            let same = |other: &Output| {
+                (&other.interface, other.group, other.port) == (&output.interface, output.group, output.port)
+            };
             if let Some(at) = outputs_before.iter().position(same) {
                 *reading += before.outputs[at];
             }

@@ -68,7 +68,9 @@ impl State {
         };
         let file = match (persist, &self.options.file) {
             (true, None) => {
-                return Response::refused("--persist: mcrd was started without --config, so there is no file to write to");
+                return Response::refused(
+                    "--persist: mcrd was started without --config, so there is no file to write to",
+                );
             }
             (true, Some(file)) => Some(file.clone()),
             (false, _) => None,
@@ -86,13 +88,16 @@ impl State {
         let ready = match self.survey(&rule) {
             Ok(wanted) => self.ensure_interfaces(&wanted).map_err(Obstacle::Wrong),
             Err(Obstacle::Missing(_)) if wait => Ok(()),
-            Err(Obstacle::Missing(what)) => Err(Obstacle::Missing(format!("{what}; add --wait to let the rule wait for it"))),
+            Err(Obstacle::Missing(what)) => {
+                Err(Obstacle::Missing(format!("{what}; add --wait to let the rule wait for it")))
+            }
             Err(wrong) => Err(wrong),
         };
-        let persisted = ready.map_err(|obstacle| format!("rule {}: {obstacle}", rule.name)).and_then(|()| match &file {
-            Some(file) => write_down(file, spec, &rule.name, old.is_some()),
-            None => Ok(()),
-        });
+        let persisted =
+            ready.map_err(|obstacle| format!("rule {}: {obstacle}", rule.name)).and_then(|()| match &file {
+                Some(file) => write_down(file, spec, &rule.name, old.is_some()),
+                None => Ok(()),
+            });
         if let Err(message) = persisted {
             self.take_back(&rule, old);
             return Response::refused(message);
@@ -156,7 +161,12 @@ impl State {
             for change in &changes {
                 warnings.extend(self.apply(change));
             }
-            log::info!("reloaded {}: {} change{}", file.display(), views.len(), if views.len() == 1 { "" } else { "s" });
+            log::info!(
+                "reloaded {}: {} change{}",
+                file.display(),
+                views.len(),
+                if views.len() == 1 { "" } else { "s" }
+            );
         }
         Response::Reloaded { dry_run, changes: views, warnings }
     }

@@ -125,7 +125,10 @@ impl Interfaces {
         // Room for queues that may be added while it is attached.
         let span = nic.rx_queues.max(nic.tx_queues).next_power_of_two().max(16);
         if self.next_base + span > MAX_SOCKETS {
-            bail!("{}: {MAX_SOCKETS} queues over all interfaces are the limit; restart mcrd with fewer interfaces", nic.name);
+            bail!(
+                "{}: {MAX_SOCKETS} queues over all interfaces are the limit; restart mcrd with fewer interfaces",
+                nic.name
+            );
         }
         let (attachment, mut reason) = attach_program(nic, mode, program)?;
         if !fleet.plan.zero_copy && reason.is_empty() && mode == Mode::Auto {
@@ -209,7 +212,9 @@ fn attach_program(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Resul
         Some(libc::EBUSY | libc::EEXIST) => anyhow::anyhow!(
             "{name}: another XDP program is attached, perhaps another mcrd's; see it with `ip link show {name}`, and end its owner first"
         ),
-        Some(libc::EPERM) => anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF"),
+        Some(libc::EPERM) => {
+            anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
+        }
         Some(libc::ERANGE | libc::EOPNOTSUPP | libc::EINVAL) => {
             anyhow::anyhow!("{name}: its driver ({}) refuses XDP: {error}", nic.driver)
         }
@@ -222,7 +227,9 @@ fn attach_program(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Resul
     match program.attach(nic.ifindex, Attachment::Driver) {
         Ok(()) => Ok((Attachment::Driver, String::new())),
         Err(error) if mode == Mode::Zerocopy => Err(explain(error)),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) => Err(explain(error)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) => {
+            Err(explain(error))
+        }
         Err(error) => {
             program.attach(nic.ifindex, Attachment::Skb).map_err(explain)?;
             let driver = if nic.driver.is_empty() { "its driver" } else { &nic.driver };
@@ -299,7 +306,9 @@ fn opened_none(opened: &[(usize, u32, Port)], worker: usize) -> bool {
 fn refused(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
-        Some(libc::EBUSY) => anyhow::anyhow!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first"),
+        Some(libc::EBUSY) => {
+            anyhow::anyhow!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")
+        }
         Some(libc::EPERM) => anyhow::anyhow!("{name}: AF_XDP sockets need root, or the capability CAP_NET_RAW"),
         Some(libc::EOPNOTSUPP | libc::EINVAL) => anyhow::anyhow!(
             "{name}: queue {queue}: driver {} refuses the socket ({error}); restart mcrd with --mode copy",

@@ -144,7 +144,10 @@ impl State {
                 xdp: interface.attachment.to_string(),
                 xsk: xsk(interface).to_owned(),
                 xsk_reason: interface.reason.clone(),
-                verdicts: Verdict::ALL.iter().map(|verdict| (verdict.name().to_owned(), counts[*verdict as usize])).collect(),
+                verdicts: Verdict::ALL
+                    .iter()
+                    .map(|verdict| (verdict.name().to_owned(), counts[*verdict as usize]))
+                    .collect(),
             }
         };
         self.interfaces.iter().map(stats).collect()

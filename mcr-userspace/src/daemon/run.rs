@@ -127,7 +127,9 @@ fn known_interfaces(options: &Options, set: &RuleSet) -> anyhow::Result<Vec<(Nic
     }
     for rule in set.iter() {
         let ingress = [(&rule.matcher.interface, Role::Ingress)];
-        for (name, role) in ingress.into_iter().chain(rule.outputs.iter().map(|output| (&output.interface, Role::Egress))) {
+        for (name, role) in
+            ingress.into_iter().chain(rule.outputs.iter().map(|output| (&output.interface, Role::Egress)))
+        {
             let is_known = known.iter().any(|(nic, of, _)| nic.name == *name && *of == role);
             if !is_known && let Ok(nic) = Nic::read(name) {
                 known.push((nic, role, options.mode(name)));

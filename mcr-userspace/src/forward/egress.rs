@@ -111,7 +111,8 @@ impl Egress {
     #[inline]
     pub fn push(&mut self, desk: &mut Desk<'_>, frame: Frame, slot: u32, output: u16) {
         let bytes = frame.len() as u16;
-        desk.flights[frame.index(desk.memory) as usize] = Flight { slot, output, bytes, refused: false, under_way: true };
+        desk.flights[frame.index(desk.memory) as usize] =
+            Flight { slot, output, bytes, refused: false, under_way: true };
         desk.table.departed(slot);
         self.pending.push(frame);
     }

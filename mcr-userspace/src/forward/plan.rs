@@ -43,12 +43,7 @@ pub struct Rewrite {
 
 /// Plans a valid packet (`packet` ends where its IP packet ends) for one output.
 #[inline]
-pub fn plan(
-    packet: &[u8],
-    datagram: &Datagram,
-    target: &Target,
-    facts: &EgressFacts,
-) -> Result<Rewrite, OutputDrop> {
+pub fn plan(packet: &[u8], datagram: &Datagram, target: &Target, facts: &EgressFacts) -> Result<Rewrite, OutputDrop> {
     let ip = usize::from(datagram.ip_offset);
     let ttl = match target.ttl {
         Ttl::Decrement => packet[ip + ipv4::TTL].saturating_sub(1),

@@ -34,7 +34,14 @@ pub struct Table {
 
 impl Table {
     /// Enters a rule.
-    pub fn install(&mut self, slot: u32, ifindex: u32, matcher: Match, rule: Arc<Compiled>, counters: Arc<RuleCounters>) {
+    pub fn install(
+        &mut self,
+        slot: u32,
+        ifindex: u32,
+        matcher: Match,
+        rule: Arc<Compiled>,
+        counters: Arc<RuleCounters>,
+    ) {
         self.index.insert(ifindex, &matcher, flow_value(slot));
         if self.slots.len() <= slot as usize {
             self.slots.resize_with(slot as usize + 1, || None);

@@ -25,7 +25,9 @@ pub fn end_of_packet(frame: &[u8], datagram: &Datagram) -> Option<usize> {
 #[inline]
 pub fn complete_checksum(packet: &mut [u8], datagram: &Datagram) {
     let at = usize::from(datagram.udp_offset);
-    let (Some(length), Some(checksum)) = (be16(packet, at + udp::LENGTH), be16(packet, at + udp::CHECKSUM)) else { return };
+    let (Some(length), Some(checksum)) = (be16(packet, at + udp::LENGTH), be16(packet, at + udp::CHECKSUM)) else {
+        return;
+    };
     if checksum != pseudo_header(datagram.source, datagram.group, length).fold() || checksum == 0 {
         return;
     }

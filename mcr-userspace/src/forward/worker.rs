@@ -119,7 +119,13 @@ impl Worker {
             }
             if waiter.after(handled) == Wait::Sleep {
                 let sending = self.bound.iter().any(|bound| bound.port.sending() > 0);
-                let timeout = if sending { 1 } else if down { PROBE_EVERY.as_millis() as i32 } else { -1 };
+                let timeout = if sending {
+                    1
+                } else if down {
+                    PROBE_EVERY.as_millis() as i32
+                } else {
+                    -1
+                };
                 // A socket with something to send is left out: poll would send it, and keep what the kernel says to itself.
                 let fds = self.bound.iter().filter(|bound| bound.port.sending() == 0).map(|bound| bound.port.fd());
                 sleep(fds.chain([self.mailbox.fd()]), &mut set, timeout);
@@ -174,7 +180,8 @@ impl Worker {
             self.counters.orphans.add(1);
             return self.pool.put(frame);
         };
-        let Some((rule, counters)) = self.table.get(slot).map(|entry| (entry.rule.clone(), entry.counters.clone())) else {
+        let Some((rule, counters)) = self.table.get(slot).map(|entry| (entry.rule.clone(), entry.counters.clone()))
+        else {
             return self.pool.put(frame);
         };
         counters.received.add(1);
@@ -296,7 +303,8 @@ impl Worker {
             }
             Command::Remove { slot, done } => self.table.remove(slot, done),
             Command::Barrier { done } => {
-                let until = self.bound.iter_mut().map(|bound| bound.received + u64::from(bound.port.waiting())).collect();
+                let until =
+                    self.bound.iter_mut().map(|bound| bound.received + u64::from(bound.port.waiting())).collect();
                 self.barriers.push(Barrier { until, done });
             }
             Command::Stop => self.stopping = true,

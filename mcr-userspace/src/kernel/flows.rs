@@ -238,12 +238,7 @@ fn keys(ifindex: u32, matcher: &Match) -> Vec<FlowKey> {
         group: matcher.group.address.into(),
         port,
         vlan,
-        shape: Shape {
-            source_len: matcher.source.length,
-            group_len: matcher.group.length,
-            port_len,
-            kind: kind as u8,
-        },
+        shape: Shape { source_len: matcher.source.length, group_len: matcher.group.length, port_len, kind: kind as u8 },
     };
     let mut keys = match matcher.ports {
         Ports::Exact(port) => vec![key(PortKind::Exact, port, 16)],

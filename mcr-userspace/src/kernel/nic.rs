@@ -105,7 +105,11 @@ impl Asker {
         for (to, from) in buffer.iter_mut().zip(text.as_bytes()) {
             *to = *from as c_char;
         }
-        let asker = Self { socket: std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?, name: buffer, text: name.to_owned() };
+        let asker = Self {
+            socket: std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+            name: buffer,
+            text: name.to_owned(),
+        };
         asker.ifindex()?;
         Ok(asker)
     }

@@ -198,7 +198,9 @@ impl Port {
         if self.zero_copy && self.fill.needs_wakeup() {
             // A driver that found the fill ring empty waits to be told; the datagram is none, its bytes none.
             // SAFETY: `recvfrom` with no buffer and no address.
-            unsafe { libc::recvfrom(self.fd(), ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
+            unsafe {
+                libc::recvfrom(self.fd(), ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut())
+            };
         }
     }
 
@@ -346,7 +348,13 @@ fn raise_limits(fd: RawFd) {
     ] {
         // SAFETY: the kernel reads one integer.
         let result = unsafe {
-            libc::setsockopt(fd, level, option, ptr::from_ref(&value).cast(), mem::size_of_val(&value) as libc::socklen_t)
+            libc::setsockopt(
+                fd,
+                level,
+                option,
+                ptr::from_ref(&value).cast(),
+                mem::size_of_val(&value) as libc::socklen_t,
+            )
         };
         if result != 0 {
             log::debug!("socket option {level}/{option}: {}", io::Error::last_os_error());

@@ -94,8 +94,9 @@ impl Memory {
 
 /// What `Umem::new` hides: a limit, or memory that is not there.
 fn memory_error(error: xsk_rs::umem::UmemCreateError, frames: u32, frame_size: u32) -> anyhow::Error {
-    let cause = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
-    let mib = u64::from(frames) * u64::from(frame_size) >> 20;
+    let cause =
+        std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
+    let mib = (u64::from(frames) * u64::from(frame_size)) >> 20;
     match cause {
         Some(libc::ENOBUFS | libc::ENOMEM) => anyhow::Error::from(error).context(format!(
             "{frames} frames of {frame_size} bytes ({mib} MiB) could not be had: lower [limits] frames, or raise the locked-memory limit (ulimit -l)"
