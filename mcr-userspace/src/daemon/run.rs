@@ -19,6 +19,7 @@ use super::{
     change::read_nic,
     fleet::allowed_cpus,
     interfaces::{Interfaces, Role},
+    metrics,
     options::Options,
     report::{final_line, interface_line},
     retire::Shared,
@@ -46,6 +47,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let (shared, ended) = (shared.clone(), ended.clone());
         thread::Builder::new().name("mcr-caretaker".into()).spawn(move || shared.care(|| ended.load(SeqCst)))?
     };
+    let metrics = shared.lock().options.config.daemon.metrics_listen;
+    if let Some(address) = metrics {
+        metrics::serve(address, shared.clone())?;
+    }
     let serving = server.serve(shared.clone());
     log_ready(&shared.lock());
 
