@@ -19,7 +19,7 @@ use crate::deadline;
 /// Whether a process's output is written to stderr at its drop; see [`show_output`].
 static SHOW: AtomicBool = AtomicBool::new(false);
 
-/// From now on every process's output is written to stderr when it is dropped.
+/// From now on the output of every [`Process`] that was [spawned](Process::spawn) is written to stderr at its drop.
 ///
 /// For tests: libtest keeps it, and shows it when the test fails, by a panic or by an error.
 pub fn show_output() {
@@ -33,6 +33,8 @@ pub struct Process {
     name: String,
     stdout: File,
     stderr: File,
+    /// Whether its output is of interest when a test fails.
+    shown: bool,
 }
 
 /// What a process left when it ended.
@@ -62,7 +64,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start `{name}`"))?;
-        Ok(Self { child, name, stdout, stderr })
+        Ok(Self { child, name, stdout, stderr, shown: true })
     }
 
     /// Its process id; `ip netns exec` and `taskset` execute in place, so it is the program's own.
@@ -113,7 +115,7 @@ impl Drop for Process {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        if SHOW.load(Ordering::Relaxed) {
+        if self.shown && SHOW.load(Ordering::Relaxed) {
             eprintln!("{}", self.output());
         }
     }
@@ -140,7 +142,10 @@ impl Finished {
 
 /// Runs `command` to its end, whatever its exit code.
 pub fn finish(command: &mut Command) -> Result<Finished> {
-    Process::spawn(command)?.wait(deadline::SOON)
+    let mut process = Process::spawn(command)?;
+    // The caller has it all, and judges it.
+    process.shown = false;
+    process.wait(deadline::SOON)
 }
 
 /// Runs `command` and returns its standard output; its failure is an error with everything it said.

@@ -235,7 +235,7 @@ fn check_tells_every_error_with_line_and_key() -> Result<()> {
     };
     let finished = check(BAD)?.exited(2)?;
     for (line, key) in [(3, "mode"), (7, "group"), (12, "port"), (13, "colour")] {
-        let found = finished.stderr.lines().any(|said| said.contains(&format!("{line}")) && said.contains(key));
+        let found = finished.stderr.lines().any(|said| said.contains(&format!(":{line}: ")) && said.contains(key));
         assert!(found, "no line {line} with {key} in {}", finished.told());
     }
     check("[[rule]\n")?.exited(2)?;
