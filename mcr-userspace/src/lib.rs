@@ -7,3 +7,5 @@ pub mod ctl;
 pub mod kernel;
 pub mod xsk;
 pub mod forward;
+pub mod daemon;
+pub mod probe;

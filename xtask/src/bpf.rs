@@ -27,6 +27,9 @@ pub fn rustc() -> Result<PathBuf, String> {
     for candidate in candidates {
         match sysroot(&candidate) {
             // The compiler itself, not rustup's stand-in for it: cargo is told exactly this one.
+            Some(root) if has_source(&root) && !is_new_enough(&candidate) => {
+                tried.push(format!("{} is older than {}", candidate.display(), env!("CARGO_PKG_RUST_VERSION")));
+            }
             Some(root) if has_source(&root) => return Ok(root.join("bin/rustc")),
             Some(root) => tried.push(format!("{} lacks lib/rustlib/src/rust", root.display())),
             None => tried.push(format!("{} does not run", candidate.display())),
@@ -42,9 +45,23 @@ pub fn sysroot(rustc: &Path) -> Option<PathBuf> {
     output.status.success().then(|| PathBuf::from(root.trim()))
 }
 
-/// True when a rustc with this sysroot can build `core`.
-pub fn has_source(sysroot: &Path) -> bool {
+fn has_source(sysroot: &Path) -> bool {
     sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").is_file()
+}
+
+fn is_new_enough(rustc: &Path) -> bool {
+    let Ok(output) = Command::new(rustc).arg("-V").output() else { return false };
+    // rustc 1.95.0 (59807616e 2026-04-14)
+    String::from_utf8_lossy(&output.stdout).split(' ').nth(1).is_some_and(new_enough)
+}
+
+/// True for a version, of rustc or of its Debian package, that is not before the `rust-version` of this workspace.
+pub fn new_enough(version: &str) -> bool {
+    let minor = |text: &str| {
+        let mut numbers = text.split(['.', '~', '-', '+']).map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    };
+    minor(version) >= minor(env!("CARGO_PKG_RUST_VERSION"))
 }
 
 /// Cargo in `mcr-ebpf`, whose `.cargo/config.toml` names target and flags, with `rustc` as the compiler.

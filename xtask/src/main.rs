@@ -1,3 +1,54 @@
-//! Every developer action.
+//! Every developer action: `cargo xtask setup`, `build`, `run`, `test` and `check`.
 
-fn main() {}
+mod bpf;
+mod build;
+mod check;
+mod root;
+mod run;
+mod setup;
+mod step;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Every developer action of mcr.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+enum Action {
+    /// Install what the build and the tests need and this machine lacks
+    Setup(setup::Args),
+    /// Build every program, in release unless told otherwise
+    Build(build::Args),
+    /// Run the demonstration, or mcrd on real interfaces: run -- --iface-in IF --iface-out IF
+    Run(run::Args),
+    /// Run every test; those that need a rate run last, alone
+    Test(test::Args),
+    /// Check format, lints, documentation, licences and advisories
+    Check,
+}
+
+fn main() -> ExitCode {
+    match act(Action::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(action: Action) -> anyhow::Result<()> {
+    if !matches!(action, Action::Setup(_)) {
+        setup::ensure()?;
+    }
+    match action {
+        Action::Setup(args) => setup::run(&args),
+        Action::Build(args) => build::run(&args),
+        Action::Run(args) => run::run(args),
+        Action::Test(args) => test::run(&args),
+        Action::Check => check::run(),
+    }
+}

@@ -53,8 +53,7 @@ impl Report {
     /// The text is not TOML at byte `at`.
     pub(super) fn syntax(&mut self, at: usize, message: &str) {
         self.broken = true;
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        let problem = self.place(at, String::new(), message);
+        let problem = self.place(at, String::new(), message.to_owned());
         self.problems.push(problem);
     }
 

@@ -30,6 +30,16 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<FileProblem>> {
     }
 }
 
+/// The parser's words on one line, and what they are about where that is short.
+fn syntax_message(message: &str, about: &str) -> String {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match about.trim() {
+        "" => message,
+        about if about.len() > 40 || about.contains('\n') => message,
+        about => format!("{message}: `{}`", about.escape_debug()),
+    }
+}
+
 /// The text of a file, or a line of it (0: none) and what is wrong there.
 fn read(path: &Path) -> Result<String, (usize, String)> {
     let mut bytes = Vec::new();
@@ -55,7 +65,8 @@ pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<FileProblem>> {
     let mut report = Report::new(file, text);
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(MAX_SYNTAX) {
-        report.syntax(error.span().map_or(0, |span| span.start), error.message());
+        let span = error.span().unwrap_or_default();
+        report.syntax(span.start, &syntax_message(error.message(), text.get(span).unwrap_or_default()));
     }
     if errors.len() > MAX_SYNTAX {
         report.syntax(text.len(), &format!("and {} more syntax errors: is this TOML?", errors.len() - MAX_SYNTAX));

@@ -1,8 +1,29 @@
-//! The daemon's end of the control socket.
+//! The daemon's end of the control socket: requests from any number of clients, a thread each.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use super::protocol::{Request, Response};
+use super::{
+    protocol::{MAX_REQUEST, Request, Response},
+    socket::SocketFile,
+};
+
+/// Connections at once.
+pub const MAX_CONNECTIONS: usize = 64;
+/// A connection that asks nothing for this long is closed.
+const IDLE: Duration = Duration::from_secs(600);
+/// A client that does not take its answer for this long is left.
+const SLOW: Duration = Duration::from_secs(10);
+/// How long a stop waits for answers in the making.
+const STOP: Duration = Duration::from_secs(2);
 
 /// Answers requests; called from a thread for each connection, several at once.
 pub trait Handler: Send + Sync {
@@ -13,32 +34,196 @@ pub trait Handler: Send + Sync {
 /// Why the control socket could not be opened: one line with the remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ServerError(String);
+pub struct ServerError(pub(super) String);
 
-/// A control socket that is open and not served yet.
-pub struct Server {}
+/// A control socket that is open and not served yet; dropping it removes the socket.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    file: SocketFile,
+}
 
 /// A control socket that is served until [`stop`](Self::stop), or until this is dropped.
-pub struct ServerHandle {}
+pub struct ServerHandle {
+    listener: Arc<UnixListener>,
+    accepting: Option<JoinHandle<()>>,
+    connections: Arc<Connections>,
+    _file: SocketFile,
+}
 
 impl Server {
     /// Opens the socket at `path`, mode 0600 from its first moment.
+    ///
+    /// A socket that nobody serves any more is replaced, and a missing parent directory is made.
     ///
     /// # Errors
     ///
     /// Another daemon answers there, something that is no socket is there, or it cannot be made.
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
-        Err(ServerError(path.display().to_string()))
+        let (listener, file) = SocketFile::bind(path)?;
+        Ok(Self { listener, file })
     }
 
     /// Serves it from threads of its own.
     pub fn serve(self, handler: Arc<dyn Handler>) -> ServerHandle {
-        drop(handler);
-        ServerHandle {}
+        let listener = Arc::new(self.listener);
+        let connections = Arc::new(Connections::default());
+        let accepting = {
+            let (listener, connections) = (Arc::clone(&listener), Arc::clone(&connections));
+            thread::spawn(move || accept(&listener, &connections, &handler))
+        };
+        ServerHandle { listener, accepting: Some(accepting), connections, _file: self.file }
     }
 }
 
 impl ServerHandle {
     /// Lets answers in the making be sent, ends every connection and removes the socket.
+    ///
+    /// Not to be called from within [`Handler::handle`], whose own answer it would wait for.
     pub fn stop(self) {}
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.connections.close();
+        // Wakes the accepting thread: accept(2) fails on a listener that is shut down.
+        if let Err(error) = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both) {
+            log::warn!("control socket: cannot stop: {error}");
+        } else if let Some(accepting) = self.accepting.take() {
+            accepting.join().ok();
+        }
+        self.connections.finish();
+    }
+}
+
+/// The open connections.
+#[derive(Default)]
+struct Connections {
+    state: Mutex<State>,
+    one_ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<u64, UnixStream>,
+    next: u64,
+    closed: bool,
+}
+
+/// A place among the open connections, free again when this is dropped.
+struct Seat {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Connections {
+    /// Threads that panicked left no connection half written: the map is whole at any time.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A seat for `stream`, if one is free.
+    fn admit(self: &Arc<Self>, stream: &UnixStream) -> Option<Seat> {
+        let mut state = self.state();
+        if state.closed || state.open.len() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let id = state.next;
+        state.next += 1;
+        state.open.insert(id, stream.try_clone().ok()?);
+        Some(Seat { connections: Arc::clone(self), id })
+    }
+
+    /// Lets no request in any more; answers still go out.
+    fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        for stream in state.open.values() {
+            stream.shutdown(Shutdown::Read).ok();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// Waits for the connections to end, and ends those that do not.
+    fn finish(&self) {
+        let waited = self.one_ended.wait_timeout_while(self.state(), STOP, |state| !state.open.is_empty());
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        for stream in state.open.values() {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.state().open.remove(&self.id);
+        self.connections.one_ended.notify_all();
+    }
+}
+
+fn accept(listener: &UnixListener, connections: &Arc<Connections>, handler: &Arc<dyn Handler>) {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => admit(stream, connections, handler),
+            Err(_) if connections.is_closed() => return,
+            Err(error) => {
+                // Out of descriptors or memory: others may give some back.
+                log::warn!("control socket: cannot take a connection: {error}");
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+fn admit(stream: UnixStream, connections: &Arc<Connections>, handler: &Arc<dyn Handler>) {
+    let Some(seat) = connections.admit(&stream) else {
+        let full = format!("{MAX_CONNECTIONS} connections are open, which is the most at once; try again later");
+        // One line fits the socket's buffer, so this does not wait for the client.
+        answer(&stream, &Response::refused(full)).ok();
+        return;
+    };
+    let handler = Arc::clone(handler);
+    let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+        let seat = seat;
+        if let Err(error) = converse(&stream, &*handler, &seat.connections) {
+            log::debug!("control socket: a connection ended: {error}");
+        }
+    });
+    if let Err(error) = thread {
+        log::warn!("control socket: cannot start a thread for a connection: {error}");
+    }
+}
+
+/// Answers the requests of one connection, in order, until it ends.
+fn converse(stream: &UnixStream, handler: &dyn Handler, connections: &Connections) -> io::Result<()> {
+    stream.set_read_timeout(Some(IDLE))?;
+    stream.set_write_timeout(Some(SLOW))?;
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    while !connections.is_closed() {
+        line.clear();
+        reader.by_ref().take(MAX_REQUEST as u64 + 1).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.len() > MAX_REQUEST {
+            // Where the next request starts is unknown.
+            return answer(stream, &Response::usage(format!("a request is one line of at most {MAX_REQUEST} bytes")));
+        }
+        let response = match serde_json::from_slice(&line) {
+            Ok(request) => handler.handle(request),
+            Err(error) => Response::usage(format!("not a request: {error}; see docs/protocol.md")),
+        };
+        answer(stream, &response)?;
+    }
+    Ok(())
+}
+
+fn answer(mut stream: &UnixStream, response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response)?;
+    line.push(b'\n');
+    stream.write_all(&line)
 }

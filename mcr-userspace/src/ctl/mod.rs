@@ -1,1 +1,10 @@
-//! (being written)
+//! What `mcrctl` does: its arguments, the requests made of them, and the answers shown.
+
+mod cli;
+mod outspec;
+mod run;
+mod show;
+mod watch;
+
+pub use cli::Cli;
+pub use run::run;

@@ -4,3 +4,4 @@ pub mod nic;
 pub mod program;
 pub mod flows;
 pub mod grace;
+pub mod igmp;

@@ -199,3 +199,6 @@ impl RuleSet {
 fn problem(key: &str, message: String) -> Problem {
     Problem { key: key.to_owned(), message }
 }
+
+#[cfg(test)]
+mod tests;

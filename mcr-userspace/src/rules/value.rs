@@ -74,7 +74,7 @@ pub fn number(value: &Scalar, low: i64, high: i64, what: &str) -> Result<i64, St
     };
     number
         .filter(|number| (low..=high).contains(number))
-        .ok_or_else(|| format!("`{value}` is not {what}; write a number from {low} to {high}"))
+        .ok_or_else(|| format!("`{value}`: write {what} from {low} to {high}"))
 }
 
 /// Digits only: no sign, no space.
@@ -115,4 +115,67 @@ pub fn interface(text: &str) -> Result<String, String> {
         return Err(format!("`{shown}` cannot be an interface's name: Linux allows no spaces, `/` or `:` in it"));
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_prefix_is_read_as_written(bits: u32, length in 0u8..=32) {
+            let mask = Prefix { address: Ipv4Addr::from(bits), length }.mask();
+            let aligned = Prefix { address: Ipv4Addr::from(bits & mask), length };
+            prop_assert_eq!(prefix(&aligned.to_string()), Ok(aligned));
+            let typed = format!("{}/{length}", Ipv4Addr::from(bits));
+            match bits & !mask {
+                0 => prop_assert_eq!(prefix(&typed), Ok(aligned)),
+                // The error names the prefix that was meant.
+                _ => {
+                    let meant = format!("{}/{length}", aligned.address);
+                    prop_assert!(prefix(&typed).is_err_and(|error| error.contains(&meant)));
+                }
+            }
+        }
+
+        #[test]
+        fn ports_are_read_as_written(first in 0u32..70_000, last in 0u32..70_000) {
+            let valid = |port: u32| (1..=65_535).contains(&port);
+            let wanted = valid(first).then_some(Ports::Exact(first as u16));
+            prop_assert_eq!(ports(&Scalar::Number(first.into())).ok(), wanted);
+            prop_assert_eq!(ports(&Scalar::Text(first.to_string())).ok(), wanted);
+            let range = ports(&Scalar::Text(format!("{first}-{last}")));
+            match valid(first) && valid(last) && first < last {
+                true => prop_assert_eq!(range, Ok(Ports::Range(first as u16, last as u16))),
+                false => prop_assert!(range.is_err()),
+            }
+        }
+
+        #[test]
+        fn nothing_makes_them_panic(text in ".*") {
+            let _ = (prefix(&text), ports(&Scalar::Text(text.clone())), name(&text), interface(&text));
+        }
+    }
+
+    #[test]
+    fn lengths_and_numbers_are_digits_only() {
+        for bad in ["239.0.0.0/+8", "239.0.0.0/", "239.0.0.0/33", "239.0.0.0/8/8", "239.0.0.0/-1"] {
+            assert!(prefix(bad).is_err(), "{bad}");
+        }
+        for bad in ["+5001", "-5001", "5001-", "5001-5002-5003", " 5001", "5001 - 5002", "", "5001-5001"] {
+            assert!(ports(&Scalar::from(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn interface_names_are_the_kernel_s() {
+        for good in ["eth0", "eth0.100", "veth-1_a", "123456789012345"] {
+            assert!(interface(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "a:1", "1234567890123456", "a\0"] {
+            assert!(interface(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,0 +1,185 @@
+//! What each request does. The lock is held for a change as a whole, so requests of several clients take turns.
+
+use std::path::Path;
+
+use super::{change::Obstacle, retire::Shared, state::State};
+use crate::{
+    config,
+    control::{
+        protocol::{ChangeView, Request, Response},
+        server::Handler,
+    },
+    kernel::igmp,
+    rules::{
+        check::{Checked, check_rule},
+        persist,
+        rule::Rule,
+        set::{Change, RuleSet},
+        spec::RuleSpec,
+    },
+};
+
+impl Handler for Shared {
+    fn handle(&self, request: Request) -> Response {
+        match request {
+            Request::RuleAdd { rule, wait, replace, persist } => {
+                let response = self.lock().rule_add(&rule, wait, replace, persist);
+                self.ring();
+                response
+            }
+            Request::RuleDel { name } => {
+                let response = self.lock().rule_del(name);
+                self.ring();
+                response
+            }
+            Request::RuleList {} => {
+                let state = self.lock();
+                Response::Rules(state.set.iter().map(|rule| state.rule_view(rule)).collect())
+            }
+            Request::RuleShow { name } => {
+                let state = self.lock();
+                match state.set.get(&name) {
+                    Some(rule) => Response::Rule(state.rule_view(rule)),
+                    None => no_rule(&name),
+                }
+            }
+            Request::Reload { dry_run } => {
+                let response = self.lock().reload(dry_run);
+                self.ring();
+                response
+            }
+            Request::Stats { rule } => {
+                if let Some(name) = rule.as_deref().filter(|name| self.lock().set.get(name).is_none()) {
+                    return no_rule(name);
+                }
+                self.settle();
+                Response::Stats(self.lock().stats(rule.as_deref()))
+            }
+            Request::Status {} => Response::Status(self.lock().status()),
+        }
+    }
+}
+
+impl State {
+    fn rule_add(&mut self, spec: &RuleSpec, wait: bool, replace: bool, persist: bool) -> Response {
+        let Checked { rule, mut warnings } = match check_rule(spec) {
+            Ok(checked) => checked,
+            Err(problems) => return Response::problems(&problems),
+        };
+        let file = match (persist, &self.options.file) {
+            (true, None) => {
+                return Response::refused("--persist: mcrd was started without --config, so there is no file to write to");
+            }
+            (true, Some(file)) => Some(file.clone()),
+            (false, _) => None,
+        };
+        // Everything that can be refused, before anything changes.
+        let old = self.set.get(&rule.name).filter(|_| replace).cloned();
+        let entered = match old {
+            Some(_) => self.set.replace(rule.clone()).map(|(_, warnings)| warnings),
+            None => self.set.insert(rule.clone()),
+        };
+        match entered {
+            Ok(more) => warnings.extend(more),
+            Err(problem) => return Response::refused(problem.to_string()),
+        }
+        let ready = match self.survey(&rule) {
+            Ok(wanted) => self.ensure_interfaces(&wanted).map_err(Obstacle::Wrong),
+            Err(Obstacle::Missing(_)) if wait => Ok(()),
+            Err(Obstacle::Missing(what)) => Err(Obstacle::Missing(format!("{what}; add --wait to let the rule wait for it"))),
+            Err(wrong) => Err(wrong),
+        };
+        let persisted = ready.map_err(|obstacle| format!("rule {}: {obstacle}", rule.name)).and_then(|()| match &file {
+            Some(file) => write_down(file, spec, &rule.name, old.is_some()),
+            None => Ok(()),
+        });
+        if let Err(message) = persisted {
+            self.take_back(&rule, old);
+            return Response::refused(message);
+        }
+        warnings.extend(receivers_on_host(&rule));
+        let replaced = old.is_some();
+        let name = rule.name.clone();
+        let change = match old {
+            Some(old) => Change::Replace { old, new: rule },
+            None => Change::Add(rule),
+        };
+        warnings.extend(self.apply(&change));
+        Response::RuleAdded { name, replaced, warnings }
+    }
+
+    /// Makes the set what it was before `rule` was entered.
+    fn take_back(&mut self, rule: &Rule, old: Option<Rule>) {
+        self.set.remove(&rule.name);
+        if let Some(old) = old
+            && let Err(problem) = self.set.insert(old)
+        {
+            log::error!("taking a change back: {problem}");
+        }
+    }
+
+    fn rule_del(&mut self, name: String) -> Response {
+        match self.set.remove(&name) {
+            Some(_) => {
+                self.apply(&Change::Remove(name.clone()));
+                Response::RuleDeleted { name }
+            }
+            None => no_rule(&name),
+        }
+    }
+
+    /// Reads the file again and applies the difference: rules only, since all else is fixed at start.
+    pub fn reload(&mut self, dry_run: bool) -> Response {
+        let Some(file) = self.options.file.clone() else {
+            return Response::refused("mcrd was started without --config, so there is no file to reload");
+        };
+        let loaded = match config::load(&file) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                return Response::refused(lines.join("\n"));
+            }
+        };
+        let mut warnings = loaded.warnings;
+        // The file is in order by itself; the limit is the daemon's own, fixed at start.
+        let built = match RuleSet::build(self.options.config.limits.rules, loaded.config.rules.clone()) {
+            Ok(built) => built,
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(|(_, problem)| problem.to_string()).collect();
+                return Response::refused(lines.join("\n"));
+            }
+        };
+        let changes = self.set.diff(&loaded.config.rules);
+        let views: Vec<ChangeView> = changes.iter().map(ChangeView::from).collect();
+        if !dry_run {
+            self.set = built.set;
+            for change in &changes {
+                warnings.extend(self.apply(change));
+            }
+            log::info!("reloaded {}: {} change{}", file.display(), views.len(), if views.len() == 1 { "" } else { "s" });
+        }
+        Response::Reloaded { dry_run, changes: views, warnings }
+    }
+}
+
+fn no_rule(name: &str) -> Response {
+    Response::refused(format!("no rule {name}; `mcrctl rule list` names those there are"))
+}
+
+fn write_down(file: &Path, spec: &RuleSpec, name: &str, replace: bool) -> Result<(), String> {
+    let named = RuleSpec { name: Some(name.to_owned()), ..spec.clone() };
+    let written = match replace {
+        true => persist::replace_rule(file, &named),
+        false => persist::append_rule(file, &named),
+    };
+    written.map_err(|error| error.to_string())
+}
+
+/// Receivers on this host that will see nothing of the group any more.
+fn receivers_on_host(rule: &Rule) -> Option<String> {
+    let group = igmp::joined(&rule.matcher.interface).into_iter().find(|group| rule.matcher.group.contains(*group))?;
+    Some(format!(
+        "a receiver on this host has joined {group} on {}: matched packets are taken from the host, so it no longer sees them",
+        rule.matcher.interface
+    ))
+}

@@ -1,0 +1,13 @@
+//! The daemon: what it was told, what it holds, and what it does about it.
+
+pub mod options;
+mod fleet;
+mod interfaces;
+mod slots;
+mod active;
+mod state;
+mod change;
+mod retire;
+mod report;
+mod handler;
+pub mod run;

@@ -1,0 +1,191 @@
+//! The state as others read it: `stats`, `status`, `rule list`, the log, the last line.
+
+use std::collections::BTreeMap;
+
+use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
+
+use super::{
+    active::Reading,
+    interfaces::Interface,
+    state::{Live, State, Totals},
+};
+use crate::{
+    control::protocol::{
+        Dropped, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Stats, Status, Totals as TotalsView,
+        WorkerStats,
+    },
+    rules::rule::{Output, Ports, Rule},
+};
+
+/// What an interface was granted, in one line.
+pub fn interface_line(interface: &Interface) -> String {
+    let nic = &interface.nic;
+    let reason = if interface.reason.is_empty() { String::new() } else { format!(" ({})", interface.reason) };
+    format!(
+        "{}: driver {}, {} queue{}, XDP in {} mode, AF_XDP {}{reason}",
+        nic.name,
+        if nic.driver.is_empty() { "unknown" } else { &nic.driver },
+        nic.rx_queues,
+        if nic.rx_queues == 1 { "" } else { "s" },
+        interface.attachment,
+        xsk(interface),
+    )
+}
+
+fn xsk(interface: &Interface) -> &'static str {
+    if interface.zero_copy { "zerocopy" } else { "copy" }
+}
+
+/// The last line that the daemon prints.
+pub fn final_line(totals: &Totals) -> String {
+    format!(
+        "FINAL ingress matched={} dropped={} egress sent={} dropped={}",
+        totals.matched_packets,
+        totals.dropped.iter().sum::<u64>(),
+        totals.outputs.sent,
+        totals.output_dropped(),
+    )
+}
+
+impl State {
+    /// `stats`: of one rule, or of all.
+    pub fn stats(&self, only: Option<&str>) -> Stats {
+        let rules = self.set.iter().filter(|rule| only.is_none_or(|name| rule.name == name));
+        Stats {
+            version: STATS_VERSION,
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            totals: totals_view(&self.totals()),
+            rules: rules.map(|rule| self.rule_stats(rule)).collect(),
+            interfaces: self.interface_stats(),
+            workers: self.worker_stats(),
+        }
+    }
+
+    /// `status`.
+    pub fn status(&self) -> Status {
+        let config = &self.options.config;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            profile: clap::ValueEnum::to_possible_value(&config.datapath.profile)
+                .map(|value| value.get_name().to_owned())
+                .unwrap_or_default(),
+            config: self.options.file.as_ref().map(|path| path.display().to_string()),
+            interfaces: self.interface_stats(),
+            workers: self.worker_stats(),
+            rules: self.set.len() as u64,
+            warnings: self.warnings(),
+        }
+    }
+
+    /// A rule and its state.
+    pub fn rule_view(&self, rule: &Rule) -> RuleView {
+        RuleView::new(rule, self.rule_state(&rule.name))
+    }
+
+    fn rule_state(&self, name: &str) -> String {
+        match self.live.get(name) {
+            Some(Live { active: Some(_), .. }) => "active".to_owned(),
+            Some(live) => format!("waiting: {}", live.waiting),
+            None => "waiting".to_owned(),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let waiting = self.live.iter().filter(|(_, live)| live.active.is_none());
+        waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting)).collect()
+    }
+
+    /// What a rule has counted under its name: before it was replaced, in the one that is being replaced, and now.
+    fn reading(&self, rule: &Rule) -> Reading {
+        let mut reading = Reading { outputs: vec![Default::default(); rule.outputs.len()], ..Reading::default() };
+        if let Some(live) = self.live.get(&rule.name) {
+            reading.carry(&rule.outputs, &live.carried, &live.carried_outputs);
+            let others = self.retiring.iter().filter(|other| other.lineage == live.lineage);
+            for active in live.active.iter().chain(others) {
+                reading.carry(&rule.outputs, &active.read(), &active.rule.outputs);
+            }
+        }
+        reading
+    }
+
+    fn rule_stats(&self, rule: &Rule) -> RuleStats {
+        let reading = self.reading(rule);
+        let outputs = rule.outputs.iter().zip(&reading.outputs).map(|(output, counts)| OutputStats {
+            interface: output.interface.clone(),
+            group: output.group.map_or_else(|| rule.matcher.group.to_string(), |group| group.to_string()),
+            port: port(rule, output),
+            offered_packets: counts.offered,
+            sent_packets: counts.sent,
+            sent_bytes: counts.sent_bytes,
+            dropped: by_name(OutputDrop::ALL.iter().map(|reason| reason.name()), &counts.dropped),
+        });
+        RuleStats {
+            name: rule.name.clone(),
+            matched_packets: reading.matched_packets,
+            matched_bytes: reading.matched_bytes,
+            dropped: by_name(RuleDrop::ALL.iter().map(|reason| reason.name()), &reading.dropped),
+            state: self.rule_state(&rule.name),
+            outputs: outputs.collect(),
+        }
+    }
+
+    fn interface_stats(&self) -> Vec<InterfaceStats> {
+        let stats = |interface: &Interface| {
+            let counts = self.program.verdicts(interface.nic.ifindex).unwrap_or_else(|error| {
+                log::error!("{}: reading its counters: {error}", interface.nic.name);
+                Default::default()
+            });
+            InterfaceStats {
+                name: interface.nic.name.clone(),
+                driver: interface.nic.driver.clone(),
+                queues: interface.nic.rx_queues,
+                xdp: interface.attachment.to_string(),
+                xsk: xsk(interface).to_owned(),
+                xsk_reason: interface.reason.clone(),
+                verdicts: Verdict::ALL.iter().map(|verdict| (verdict.name().to_owned(), counts[*verdict as usize])).collect(),
+            }
+        };
+        self.interfaces.iter().map(stats).collect()
+    }
+
+    fn worker_stats(&self) -> Vec<WorkerStats> {
+        let handles = self.fleet.as_ref().map(|fleet| fleet.handles.as_slice()).unwrap_or_default();
+        let stats = handles.iter().enumerate().map(|(id, handle)| WorkerStats {
+            id: id as u32,
+            cpu: handle.cpu,
+            rx_queues: handle.rx_queues.iter().copied().collect(),
+            rx_packets: handle.counters.rx_packets.get(),
+            tx_packets: handle.counters.tx_packets.get(),
+            frames_total: u64::from(handle.memory.frames()),
+            frames_free: handle.counters.frames_free.get(),
+        });
+        stats.collect()
+    }
+}
+
+fn totals_view(totals: &Totals) -> TotalsView {
+    TotalsView {
+        matched_packets: totals.matched_packets,
+        matched_bytes: totals.matched_bytes,
+        dropped: by_name(RuleDrop::ALL.iter().map(|reason| reason.name()), &totals.dropped),
+        sent_packets: totals.outputs.sent,
+        sent_bytes: totals.outputs.sent_bytes,
+        output_dropped: by_name(OutputDrop::ALL.iter().map(|reason| reason.name()), &totals.output_drops()),
+    }
+}
+
+/// Counters by their reasons' names, those that are not zero.
+fn by_name(names: impl Iterator<Item = &'static str>, counts: &[u64]) -> Dropped {
+    let counts = names.zip(counts).filter(|(_, count)| **count > 0);
+    counts.map(|(name, count)| (name.to_owned(), *count)).collect::<BTreeMap<_, _>>()
+}
+
+/// The port that an output sends to, where it is one.
+fn port(rule: &Rule, output: &Output) -> Option<u16> {
+    output.port.or(match rule.matcher.ports {
+        Ports::Exact(port) => Some(port),
+        Ports::Range(..) | Ports::Any => None,
+    })
+}

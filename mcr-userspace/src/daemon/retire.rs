@@ -1,0 +1,142 @@
+//! Rules that are gone: their packets are waited for, their counters kept, and then their slots are free.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::Receiver},
+    time::Duration,
+};
+
+use super::{
+    active::Active,
+    fleet::{Fleet, answers},
+    state::State,
+};
+use crate::forward::mailbox::Command;
+
+/// How often rules are asked after that wait for an egress, or for an interface.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The daemon's state, and what its caretaker waits for.
+pub struct Shared {
+    state: Mutex<State>,
+    /// Rung when there is something to retire, and at the end.
+    bell: Condvar,
+}
+
+/// A rule that workers have been asked to forget.
+struct Leaving {
+    active: Arc<Active>,
+    answer: Receiver<()>,
+    missing: usize,
+}
+
+impl Shared {
+    /// Shares a state.
+    pub fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), bell: Condvar::new() }
+    }
+
+    /// The state. A panic elsewhere leaves it usable: changes are applied step by step, and each step leaves it whole.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the caretaker that rules were retired.
+    pub fn ring(&self) {
+        self.bell.notify_all();
+    }
+
+    /// Notes what the kernel has steered, waits until it is handled or lost, and sets the one off against the other.
+    pub fn settle(&self) {
+        let (actives, posts) = {
+            let state = self.lock();
+            state.note_steered();
+            (state.actives().cloned().collect::<Vec<_>>(), posts(&state))
+        };
+        Fleet::settle(&posts);
+        actives.iter().for_each(|active| active.settle());
+    }
+
+    /// The caretaker's work, until `ended` says so.
+    pub fn care(&self, ended: impl Fn() -> bool) {
+        let mut leaving: Vec<Leaving> = Vec::new();
+        while !ended() {
+            let batch: Vec<Arc<Active>> = {
+                let state = self.lock();
+                let busy = |state: &mut State| state.retiring.len() == leaving.len() && !ended();
+                let (mut state, timeout) =
+                    self.bell.wait_timeout_while(state, AGAIN, busy).unwrap_or_else(PoisonError::into_inner);
+                if timeout.timed_out() {
+                    state.wake_waiting();
+                    if let Err(error) = state.flows.tidy() {
+                        log::error!("tidying the kernel's table of shapes: {error}");
+                    }
+                }
+                let known = |active: &Arc<Active>| leaving.iter().any(|other| Arc::ptr_eq(&other.active, active));
+                state.retiring.iter().filter(|active| !known(active)).cloned().collect()
+            };
+            if !batch.is_empty() {
+                // The kernel has let go of the rules; once the rings have passed this moment, no frame names their slots.
+                let posts = posts(&self.lock());
+                Fleet::settle(&posts);
+                let state = self.lock();
+                leaving.extend(batch.into_iter().map(|active| ask_to_forget(&state, active)));
+            }
+            leaving.retain_mut(|rule| {
+                while rule.missing > 0 && rule.answer.recv_timeout(Duration::from_millis(2)).is_ok() {
+                    rule.missing -= 1;
+                }
+                if rule.missing == 0 {
+                    self.lock().bury(&rule.active);
+                }
+                rule.missing > 0
+            });
+        }
+    }
+}
+
+fn posts(state: &State) -> Vec<crate::forward::mailbox::Post> {
+    state.fleet.as_ref().map(Fleet::posts).unwrap_or_default()
+}
+
+fn ask_to_forget(state: &State, active: Arc<Active>) -> Leaving {
+    let (done, answer) = answers();
+    let handles = state.fleet.as_ref().map(|fleet| fleet.handles.as_slice()).unwrap_or_default();
+    for handle in handles {
+        handle.post.send(Command::Remove { slot: active.value.slot, done: done.clone() });
+    }
+    Leaving { active, answer, missing: handles.len() }
+}
+
+impl State {
+    /// Keeps what a forgotten rule has counted, and frees its slot.
+    fn bury(&mut self, active: &Arc<Active>) {
+        let slot = active.value.slot;
+        match self.program.count(slot) {
+            Ok(count) => active.note_steered(count),
+            Err(error) => log::error!("{}: reading its counters: {error}", active.rule.name),
+        }
+        active.settle();
+        let reading = active.read();
+        self.gone.add(&reading);
+        if let Some(live) = self.live.get_mut(&active.rule.name)
+            && live.lineage == active.lineage
+        {
+            // Replaced, not deleted: the rule goes on counting under its name.
+            let outputs = match &live.active {
+                Some(now) => now.rule.outputs.clone(),
+                None => active.rule.outputs.clone(),
+            };
+            let mut carried =
+                super::active::Reading { outputs: vec![Default::default(); outputs.len()], ..Default::default() };
+            carried.carry(&outputs, &live.carried, &live.carried_outputs);
+            carried.carry(&outputs, &reading, &active.rule.outputs);
+            (live.carried, live.carried_outputs) = (carried, outputs);
+        }
+        self.retiring.retain(|other| !Arc::ptr_eq(other, active));
+        match self.program.clear_count(slot) {
+            Ok(()) => self.slots.put(slot),
+            // The slot is lost, which costs one rule of the quarantine's room.
+            Err(error) => log::error!("{}: clearing its counters: {error}", active.rule.name),
+        }
+    }
+}

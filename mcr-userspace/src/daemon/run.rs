@@ -1,0 +1,167 @@
+//! From start to end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+    time::Instant,
+};
+
+use anyhow::Context;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use super::{
+    change::read_nic,
+    fleet::allowed_cpus,
+    interfaces::{Interfaces, Role},
+    options::Options,
+    report::{final_line, interface_line},
+    retire::Shared,
+    slots::{QUARANTINE, Slots},
+    state::{State, Totals},
+};
+use crate::{
+    config::Mode,
+    control::{protocol::Response, server::Server},
+    kernel::{flows::Flows, nic::Nic, program::Program},
+    rules::set::{Change, RuleSet},
+};
+
+/// Entries of the kernel's map of rules for each rule: an exact one, two of its group, and some for ranges.
+const ENTRIES_A_RULE: u32 = 8;
+
+/// Runs the daemon until SIGTERM or SIGINT.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    // Before anything is made: what arrives meanwhile is not lost.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
+    let server = Server::bind(&options.config.daemon.control_socket)?;
+    let shared = Arc::new(Shared::new(start(options)?));
+    let ended = Arc::new(AtomicBool::new(false));
+    let caretaker = {
+        let (shared, ended) = (shared.clone(), ended.clone());
+        thread::Builder::new().name("mcr-caretaker".into()).spawn(move || shared.care(|| ended.load(SeqCst)))?
+    };
+    let serving = server.serve(shared.clone());
+    log::info!("ready: {} rules, control socket {}", shared.lock().set.len(), socket(&shared));
+
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            break;
+        }
+        reload(&shared);
+    }
+    serving.stop();
+    ended.store(true, SeqCst);
+    shared.ring();
+    if caretaker.join().is_err() {
+        log::error!("the caretaker ended in a panic; its message stands above");
+    }
+    println!("{}", final_line(&stop(&shared)));
+    Ok(())
+}
+
+fn socket(shared: &Shared) -> String {
+    shared.lock().options.config.daemon.control_socket.display().to_string()
+}
+
+/// Loads the program, attaches the interfaces that are there, and enters the file's rules.
+fn start(options: Options) -> anyhow::Result<State> {
+    let config = &options.config;
+    let set = RuleSet::build(config.limits.rules, config.rules.clone())
+        .map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(|(_, problem)| problem.to_string()).collect();
+            anyhow::anyhow!(lines.join("\n"))
+        })?
+        .set;
+    let known = known_interfaces(&options, &set)?;
+    let egress = known.iter().filter(|(_, role, _)| *role == Role::Egress);
+    let workers = match config.datapath.workers {
+        Some(workers) => workers.get(),
+        None => egress.map(|(nic, ..)| nic.tx_queues).min().unwrap_or(1).min(allowed_cpus().len().max(1) as u32),
+    };
+    let slots = Slots::total(config.limits.rules);
+    let (program, maps) = Program::load(slots, (config.limits.rules + QUARANTINE).saturating_mul(ENTRIES_A_RULE))?;
+    let mut state = State {
+        started: Instant::now(),
+        workers,
+        program,
+        flows: Flows::new(maps),
+        fleet: None,
+        interfaces: Interfaces::default(),
+        live: Default::default(),
+        retiring: Vec::new(),
+        slots: Slots::new(config.limits.rules),
+        gone: Totals::default(),
+        lineages: 0,
+        set,
+        options,
+    };
+    state.ensure_interfaces(&known)?;
+    let rules: Vec<_> = state.set.iter().cloned().collect();
+    for rule in rules {
+        if let Some(warning) = state.apply(&Change::Add(rule)) {
+            log::warn!("{warning}");
+        }
+    }
+    if state.interfaces.iter().next().is_none() {
+        log::info!("no interface yet: each is attached with the first rule that names it");
+    }
+    for interface in state.interfaces.iter() {
+        log::debug!("{}", interface_line(interface));
+    }
+    Ok(state)
+}
+
+/// The interfaces of the flags, which must be there, and those of rules that are.
+fn known_interfaces(options: &Options, set: &RuleSet) -> anyhow::Result<Vec<(Nic, Role, Mode)>> {
+    let mut known: Vec<(Nic, Role, Mode)> = Vec::new();
+    let flags = options.iface_in.iter().map(|name| (name, Role::Ingress));
+    for (name, role) in flags.chain(options.iface_out.iter().map(|name| (name, Role::Egress))) {
+        known.push((read_nic(name)?, role, options.mode(name)));
+    }
+    for rule in set.iter() {
+        let ingress = [(&rule.matcher.interface, Role::Ingress)];
+        for (name, role) in ingress.into_iter().chain(rule.outputs.iter().map(|output| (&output.interface, Role::Egress))) {
+            let is_known = known.iter().any(|(nic, of, _)| nic.name == *name && *of == role);
+            if !is_known && let Ok(nic) = Nic::read(name) {
+                known.push((nic, role, options.mode(name)));
+            }
+        }
+    }
+    Ok(known)
+}
+
+fn reload(shared: &Shared) {
+    let response = shared.lock().reload(false);
+    shared.ring();
+    match response {
+        Response::Error { message, .. } => {
+            message.lines().for_each(|line| log::error!("reload: {line}"));
+            log::error!("reload: nothing was changed");
+        }
+        Response::Reloaded { warnings, .. } => warnings.iter().for_each(|warning| log::warn!("{warning}")),
+        _ => {}
+    }
+}
+
+/// Stops taking packets, waits for what is in flight, and adds up.
+fn stop(shared: &Shared) -> Totals {
+    {
+        let mut guard = shared.lock();
+        let state = &mut *guard;
+        state.interfaces.detach_all(&mut state.program);
+    }
+    shared.settle();
+    let mut guard = shared.lock();
+    let state = &mut *guard;
+    // Sockets are closed with the workers: after the program is gone from the interfaces.
+    if let Some(fleet) = &mut state.fleet {
+        fleet.stop();
+    }
+    state.totals()
+}

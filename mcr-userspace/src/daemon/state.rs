@@ -1,0 +1,127 @@
+//! What the daemon holds, behind one lock: the set of rules is the truth, all else follows it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use mcr_common::counter::{OutputDrop, RuleDrop};
+
+use super::{
+    active::{Active, OutputReading, Reading, add},
+    fleet::Fleet,
+    interfaces::Interfaces,
+    options::Options,
+    slots::Slots,
+};
+use crate::{
+    kernel::{flows::Flows, program::Program},
+    rules::{rule::Output, set::RuleSet},
+};
+
+/// What the daemon holds.
+pub struct State {
+    /// What it was told.
+    pub options: Options,
+    /// When it started.
+    pub started: Instant,
+    /// Workers, fixed at start.
+    pub workers: u32,
+    /// The program and its counters.
+    pub program: Program,
+    /// The kernel's table of rules.
+    pub flows: Flows,
+    /// The workers, once there is an interface.
+    pub fleet: Option<Fleet>,
+    /// Interfaces with sockets.
+    pub interfaces: Interfaces,
+    /// The truth.
+    pub set: RuleSet,
+    /// What each rule of the set is doing.
+    pub live: BTreeMap<String, Live>,
+    /// Rules out of the kernel's map, whose packets may still wait in a ring.
+    pub retiring: Vec<Arc<Active>>,
+    /// Free slots.
+    pub slots: Slots,
+    /// What rules that are gone have counted.
+    pub gone: Totals,
+    /// Lineages given out.
+    pub lineages: u64,
+}
+
+/// What a rule is doing.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// See [`Active::lineage`].
+    pub lineage: u64,
+    /// Forwarding, with this slot; `None` while it waits.
+    pub active: Option<Arc<Active>>,
+    /// Why it waits.
+    pub waiting: String,
+    /// What the rule of this name counted before it was replaced, and that one's outputs.
+    pub carried: Reading,
+    /// The outputs that `carried` counts.
+    pub carried_outputs: Vec<Output>,
+}
+
+/// Sums over rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets steered.
+    pub matched_packets: u64,
+    /// Their bytes.
+    pub matched_bytes: u64,
+    /// Packets that no output was offered.
+    pub dropped: [u64; RuleDrop::COUNT],
+    /// All outputs.
+    pub outputs: OutputReading,
+}
+
+impl Totals {
+    /// Adds a rule.
+    pub fn add(&mut self, reading: &Reading) {
+        self.matched_packets += reading.matched_packets;
+        self.matched_bytes += reading.matched_bytes;
+        add(&mut self.dropped, &reading.dropped);
+        for output in &reading.outputs {
+            self.outputs += *output;
+        }
+    }
+
+    /// Packets that the outputs did not send.
+    pub fn output_dropped(&self) -> u64 {
+        self.outputs.dropped.iter().sum()
+    }
+
+    /// By reason.
+    pub fn output_drops(&self) -> [u64; OutputDrop::COUNT] {
+        self.outputs.dropped
+    }
+}
+
+impl State {
+    /// Everything counted so far. What a replaced rule counted is in `gone` and in `retiring`, and `carried` repeats it.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.gone.clone();
+        for active in self.actives() {
+            totals.add(&active.read());
+        }
+        if let Some(fleet) = &self.fleet {
+            totals.dropped[RuleDrop::RuleGone as usize] +=
+                fleet.handles.iter().map(|handle| handle.counters.orphans.get()).sum::<u64>();
+        }
+        totals
+    }
+
+    /// Every rule that has a slot.
+    pub fn actives(&self) -> impl Iterator<Item = &Arc<Active>> {
+        self.live.values().filter_map(|live| live.active.as_ref()).chain(&self.retiring)
+    }
+
+    /// Asks the kernel what it has steered for every rule that has a slot.
+    pub fn note_steered(&self) {
+        for active in self.actives() {
+            match self.program.count(active.value.slot) {
+                Ok(count) => active.note_steered(count),
+                Err(error) => log::error!("{}: reading its counters: {error}", active.rule.name),
+            }
+        }
+    }
+}
