@@ -92,8 +92,8 @@ impl Daemon {
         let process = Process::spawn(&mut files.command(namespace, flags)?)?;
         let mut daemon = Self { process, files };
         until("an answer on mcrd's control socket", SOON, || {
-            if !daemon.process.running()? {
-                bail!("mcrd ended at its start");
+            if let Some(status) = daemon.process.ended()? {
+                bail!("mcrd ended at its start: {status}");
             }
             Ok(daemon.ctl(&["--json", "status"])?.status.success().then_some(()))
         })
