@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Sends numbered, time-stamped multicast streams, or receives them and reports loss, duplication, reordering, latency.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, arg_required_else_help = false)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) if matches!(e.kind(), Usage::DisplayHelp | Usage::DisplayVersion) => {
-            return say(&e.render().ansi().to_string()).map_or_else(failed, |()| ExitCode::SUCCESS);
+            return say(&e.render().to_string()).map_or_else(failed, |()| ExitCode::SUCCESS);
         }
         Err(e) => return usage(&first_paragraph(&e.render().to_string())),
     };
@@ -171,7 +171,7 @@ fn run_recv(args: &RecvArgs) -> ExitCode {
     };
     let received = Iface::find(&args.streams.iface).and_then(|iface| {
         let plan = recv::Plan { iface, targets, seconds: args.seconds, count: args.count, idle_ms: args.idle };
-        let summary = recv::run(&plan, &*stop_flag()?, || eprintln!("ready"))?;
+        let summary = recv::run(&plan, &*stop_flag()?, || tell("ready"))?;
         report(&summary, args.streams.json)?;
         Ok(summary)
     });
@@ -226,6 +226,11 @@ fn say(text: &str) -> Result<()> {
     }
 }
 
+/// One line on stderr; whether anybody reads it changes nothing.
+fn tell(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// What clap says before its usage lines, in one line.
 fn first_paragraph(text: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
@@ -234,11 +239,11 @@ fn first_paragraph(text: &str) -> String {
 }
 
 fn usage(text: &str) -> ExitCode {
-    eprintln!("mcrprobe: {text}");
+    tell(&format!("mcrprobe: {text}"));
     ExitCode::from(2)
 }
 
 fn failed(error: anyhow::Error) -> ExitCode {
-    eprintln!("mcrprobe: {error:#}");
+    tell(&format!("mcrprobe: {error:#}"));
     ExitCode::FAILURE
 }

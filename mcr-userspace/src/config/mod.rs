@@ -138,3 +138,6 @@ pub enum Membership {
     /// Neither: someone else sees to it.
     None,
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,3 +224,41 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     let columns = ["WORKER", "CPU", "RX QUEUES", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE"];
     writeln!(out, "\n{}", table(&columns, &["WORKER", "CPU", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE"], workers))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::protocol::{OutputStats, RuleStats};
+
+    #[test]
+    fn counters_stand_in_columns() {
+        let output = |interface: &str, sent_packets| OutputStats {
+            interface: interface.into(),
+            group: "239.10.1.1".into(),
+            port: Some(6001),
+            sent_packets,
+            dropped: Dropped::from([("no_frame".into(), 0), ("too_big".into(), 3)]),
+            ..OutputStats::default()
+        };
+        let rule = |name: &str, matched_packets| RuleStats {
+            name: name.into(),
+            state: "active".into(),
+            matched_packets,
+            outputs: vec![output("veth2", 7), output("veth3", 1_234_567)],
+            ..RuleStats::default()
+        };
+        let stats = Stats { rules: vec![rule("feed-a", 12), rule("b", 99_999_999)], ..Stats::default() };
+        let mut shown = Vec::new();
+        text(&Response::Stats(stats), &mut shown).expect("memory");
+        let shown = String::from_utf8(shown).expect("UTF-8");
+        let lines: Vec<&str> = shown.lines().collect();
+        let end = |line: &str, part: &str| line.find(part).map(|at| at + part.len());
+        assert_eq!(lines.len(), 7, "{shown}");
+        assert!(lines[0].starts_with("RULE "), "{shown}");
+        assert_eq!(end(lines[0], "MATCHED"), end(lines[1], " 12"), "numbers are aligned to the right:\n{shown}");
+        assert_eq!(end(lines[1], " 12"), end(lines[3], "99999999"), "{shown}");
+        assert!(lines[1].ends_with("too_big=3"), "reasons at 0 are left out:\n{shown}");
+        assert!(lines[2].starts_with("      "), "the second output has no name before it:\n{shown}");
+        eprintln!("{shown}");
+    }
+}

@@ -47,7 +47,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         thread::Builder::new().name("mcr-caretaker".into()).spawn(move || shared.care(|| ended.load(SeqCst)))?
     };
     let serving = server.serve(shared.clone());
-    log::info!("ready: {} rules, control socket {}", shared.lock().set.len(), socket(&shared));
+    log_ready(&shared.lock());
 
     for signal in signals.forever() {
         if signal != SIGHUP {
@@ -65,8 +65,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn socket(shared: &Shared) -> String {
-    shared.lock().options.config.daemon.control_socket.display().to_string()
+fn log_ready(state: &State) {
+    let (rules, socket) = (state.set.len(), state.options.config.daemon.control_socket.display());
+    log::info!("ready: {rules} rule{}, control socket {socket}", if rules == 1 { "" } else { "s" });
 }
 
 /// Loads the program, attaches the interfaces that are there, and enters the file's rules.

@@ -167,3 +167,6 @@ fn scalar(value: &Option<Scalar>) -> Option<Value> {
         Scalar::Text(text) => text.parse::<i64>().map_or_else(|_| Value::from(text.as_str()), Value::from),
     })
 }
+
+#[cfg(test)]
+mod tests;
