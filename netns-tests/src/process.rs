@@ -4,7 +4,10 @@ use std::{
     fs::File,
     os::unix::{fs::FileExt, process::CommandExt},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,7 +31,8 @@ pub fn show_output() {
 
 /// A running child.
 pub struct Process {
-    child: Child,
+    pid: Pid,
+    child: Mutex<Child>,
     /// The command line, for messages.
     name: String,
     stdout: File,
@@ -64,12 +68,13 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start `{name}`"))?;
-        Ok(Self { child, name, stdout, stderr, shown: true })
+        let pid = Pid::from_raw(child.id().cast_signed());
+        Ok(Self { pid, child: Mutex::new(child), name, stdout, stderr, shown: true })
     }
 
     /// Its process id; `ip netns exec` and `taskset` execute in place, so it is the program's own.
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
+        self.pid
     }
 
     /// What it has written to standard output so far.
@@ -88,23 +93,27 @@ impl Process {
     }
 
     /// Whether it is still running.
-    pub fn running(&mut self) -> Result<bool> {
+    pub fn running(&self) -> Result<bool> {
         Ok(self.ended()?.is_none())
     }
 
     /// How it ended, if it has.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+    pub fn ended(&self) -> Result<Option<ExitStatus>> {
+        Ok(self.child().try_wait()?)
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for its end.
     ///
     /// # Errors
     /// When it is still running after `limit`.
-    pub fn wait(mut self, limit: Duration) -> Result<Finished> {
+    pub fn wait(self, limit: Duration) -> Result<Finished> {
         let name = self.name.clone();
-        let status = deadline::until(&format!("the end of `{name}`"), limit, || Ok(self.child.try_wait()?))
-            .with_context(|| self.output())?;
+        let status =
+            deadline::until(&format!("the end of `{name}`"), limit, || self.ended()).with_context(|| self.output())?;
         Ok(Finished { name, status, stdout: self.stdout(), stderr: self.stderr() })
     }
 
@@ -115,10 +124,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
+        if let Ok(None) = self.ended() {
             // Both fail only when it has ended meanwhile.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let _ = self.child().kill();
+            let _ = self.child().wait();
         }
         if self.shown && SHOW.load(Ordering::Relaxed) {
             eprintln!("{}", self.output());
