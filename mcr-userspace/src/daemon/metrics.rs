@@ -16,15 +16,20 @@ use crate::control::protocol::Stats;
 /// The exposition format: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves `GET /metrics` at `address`, from a thread that ends with the process.
+/// Listens at `address`.
 ///
 /// # Errors
 ///
-/// The address cannot be listened on.
-pub fn serve(address: SocketAddr, shared: Arc<Shared>) -> anyhow::Result<()> {
-    let server = Server::http(address)
+/// It cannot be listened on.
+pub fn listen(address: SocketAddr) -> anyhow::Result<Server> {
+    Server::http(address)
         .map_err(|error| anyhow::anyhow!("{error}"))
-        .with_context(|| format!("metrics_listen {address}"))?;
+        .with_context(|| format!("metrics_listen {address}"))
+}
+
+/// Serves `GET /metrics`, from a thread that ends with the process.
+pub fn serve(server: Server, shared: Arc<Shared>) -> anyhow::Result<()> {
+    log::info!("metrics at http://{}/metrics", server.server_addr());
     thread::Builder::new().name("mcr-metrics".into()).spawn(move || {
         for request in server.incoming_requests() {
             let answer = match (request.method(), request.url()) {
@@ -41,7 +46,6 @@ pub fn serve(address: SocketAddr, shared: Arc<Shared>) -> anyhow::Result<()> {
             }
         }
     })?;
-    log::info!("metrics at http://{address}/metrics");
     Ok(())
 }
 

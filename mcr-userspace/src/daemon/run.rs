@@ -41,15 +41,15 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before anything is made: what arrives meanwhile is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
     let server = Server::bind(&options.config.daemon.control_socket)?;
+    let metrics = options.config.daemon.metrics_listen.map(metrics::listen).transpose()?;
     let shared = Arc::new(Shared::new(start(options)?));
     let ended = Arc::new(AtomicBool::new(false));
     let caretaker = {
         let (shared, ended) = (shared.clone(), ended.clone());
         thread::Builder::new().name("mcr-caretaker".into()).spawn(move || shared.care(|| ended.load(SeqCst)))?
     };
-    let metrics = shared.lock().options.config.daemon.metrics_listen;
-    if let Some(address) = metrics {
-        metrics::serve(address, shared.clone())?;
+    if let Some(metrics) = metrics {
+        metrics::serve(metrics, shared.clone())?;
     }
     let serving = server.serve(shared.clone());
     log_ready(&shared.lock());
