@@ -116,6 +116,10 @@ impl Active {
                 sum.offered += output.offered.get();
             }
         }
+        // What has been received was steered, even if the kernel has not been asked since.
+        let received: u64 = self.counters.iter().map(|counters| counters.received.get()).sum();
+        let lost = reading.dropped[RuleDrop::RxRing as usize];
+        reading.matched_packets = reading.matched_packets.max(received + lost);
         reading
     }
 }

@@ -27,6 +27,9 @@ use crate::{
 /// How long a worker may take to answer: only one that the scheduler starves for this long does not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The workers' nice value.
+const NICE: libc::c_int = -20;
+
 /// Frames that a worker holds in its hands: its largest batch, and copies of it.
 pub const IN_HAND: u32 = 1024;
 
@@ -166,6 +169,7 @@ fn start_worker(id: u32, plan: &Plan) -> anyhow::Result<Handle> {
             log::warn!("worker {id} stays unbound: CPU {cpu}: {error}");
         }
         let _alarm = Alarm(id);
+        prefer();
         worker.run(profile)
     })?;
     Ok(Handle {
@@ -197,6 +201,14 @@ pub fn allowed_cpus() -> Vec<u32> {
 fn cpu_for(id: u32) -> Option<u32> {
     let cpus = allowed_cpus();
     cpus.len().checked_sub(1 + id as usize).map(|at| cpus[at])
+}
+
+/// Lets the calling worker run before other programs: what it does not fetch in time is lost, what they do is only late.
+fn prefer() {
+    // SAFETY: takes integers; 0 is the calling thread.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
+        log::debug!("nice {NICE} for a worker: {}", io::Error::last_os_error());
+    }
 }
 
 fn bind_to_cpu(cpu: u32) -> io::Result<()> {
