@@ -45,3 +45,6 @@ pub fn complete_checksum(packet: &mut [u8], datagram: &Datagram) {
 pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
+
+#[cfg(test)]
+mod tests;
