@@ -90,10 +90,10 @@ impl Daemon {
     /// [`start`](Self::start) with files that exist already, of a daemon that was killed.
     pub fn start_with(files: Files, namespace: &Namespace, flags: &[&str]) -> Result<Self> {
         let process = Process::spawn(&mut files.command(namespace, flags)?)?;
-        let mut daemon = Self { process, files };
+        let daemon = Self { process, files };
         until("an answer on mcrd's control socket", SOON, || {
-            if !daemon.process.running()? {
-                bail!("mcrd ended at its start");
+            if let Some(status) = daemon.process.ended()? {
+                bail!("mcrd ended at its start: {status}");
             }
             Ok(daemon.ctl(&["--json", "status"])?.status.success().then_some(()))
         })
@@ -123,7 +123,12 @@ impl Daemon {
 
     /// Runs `mcrctl` with `words`, which must succeed, and returns its standard output.
     pub fn done(&self, words: &[impl AsRef<str>]) -> Result<String> {
-        Ok(self.ctl(words)?.success()?.stdout)
+        let finished = self.ctl(words)?.success();
+        let finished = finished.with_context(|| match self.process.ended() {
+            Ok(Some(status)) => format!("mcrd has ended: {status}\n{}{}", self.process.stdout(), self.process.stderr()),
+            _ => "mcrd is running".into(),
+        });
+        Ok(finished?.stdout)
     }
 
     /// The counters now.

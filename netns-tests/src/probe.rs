@@ -1,6 +1,6 @@
 //! `mcrprobe` at both ends: numbered streams into the relay, and their judgement behind it.
 
-use std::{net::Ipv4Addr, process::Command, time::Duration};
+use std::{collections::HashSet, net::Ipv4Addr, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -108,12 +108,8 @@ impl Load {
 pub fn joined(namespace: &Namespace, interface: &str, first: Ipv4Addr, n: u16) -> Result<()> {
     until(&format!("{n} memberships on {interface}"), SOON, || {
         let all = namespace.run(&format!("ip maddr show dev {interface}"))?;
-        let groups: Vec<&str> = all.lines().filter_map(|line| line.trim().strip_prefix("inet ")).collect();
-        let member = |i| {
-            let group = stream((first, 0), i).0.to_string();
-            groups.iter().any(|line| line.split(' ').next() == Some(&group))
-        };
-        Ok((0..n).all(member).then_some(()))
+        let groups: HashSet<&str> = all.split_whitespace().collect();
+        Ok((0..n).all(|i| groups.contains(&*stream((first, 0), i).0.to_string())).then_some(()))
     })
 }
 

@@ -4,7 +4,10 @@ use std::{
     fs::File,
     os::unix::{fs::FileExt, process::CommandExt},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,7 @@ use crate::deadline;
 /// Whether a process's output is written to stderr at its drop; see [`show_output`].
 static SHOW: AtomicBool = AtomicBool::new(false);
 
-/// From now on every process's output is written to stderr when it is dropped.
+/// From now on the output of every [`Process`] that was [spawned](Process::spawn) is written to stderr at its drop.
 ///
 /// For tests: libtest keeps it, and shows it when the test fails, by a panic or by an error.
 pub fn show_output() {
@@ -28,11 +31,14 @@ pub fn show_output() {
 
 /// A running child.
 pub struct Process {
-    child: Child,
+    pid: Pid,
+    child: Mutex<Child>,
     /// The command line, for messages.
     name: String,
     stdout: File,
     stderr: File,
+    /// Whether its output is of interest when a test fails.
+    shown: bool,
 }
 
 /// What a process left when it ended.
@@ -62,12 +68,13 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start `{name}`"))?;
-        Ok(Self { child, name, stdout, stderr })
+        let pid = Pid::from_raw(child.id().cast_signed());
+        Ok(Self { pid, child: Mutex::new(child), name, stdout, stderr, shown: true })
     }
 
     /// Its process id; `ip netns exec` and `taskset` execute in place, so it is the program's own.
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
+        self.pid
     }
 
     /// What it has written to standard output so far.
@@ -86,18 +93,27 @@ impl Process {
     }
 
     /// Whether it is still running.
-    pub fn running(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_none())
+    pub fn running(&self) -> Result<bool> {
+        Ok(self.ended()?.is_none())
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Result<Option<ExitStatus>> {
+        Ok(self.child().try_wait()?)
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for its end.
     ///
     /// # Errors
     /// When it is still running after `limit`.
-    pub fn wait(mut self, limit: Duration) -> Result<Finished> {
+    pub fn wait(self, limit: Duration) -> Result<Finished> {
         let name = self.name.clone();
-        let status = deadline::until(&format!("the end of `{name}`"), limit, || Ok(self.child.try_wait()?))
-            .with_context(|| self.output())?;
+        let status =
+            deadline::until(&format!("the end of `{name}`"), limit, || self.ended()).with_context(|| self.output())?;
         Ok(Finished { name, status, stdout: self.stdout(), stderr: self.stderr() })
     }
 
@@ -108,12 +124,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
+        if let Ok(None) = self.ended() {
             // Both fail only when it has ended meanwhile.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let _ = self.child().kill();
+            let _ = self.child().wait();
         }
-        if SHOW.load(Ordering::Relaxed) {
+        if self.shown && SHOW.load(Ordering::Relaxed) {
             eprintln!("{}", self.output());
         }
     }
@@ -140,7 +156,10 @@ impl Finished {
 
 /// Runs `command` to its end, whatever its exit code.
 pub fn finish(command: &mut Command) -> Result<Finished> {
-    Process::spawn(command)?.wait(deadline::SOON)
+    let mut process = Process::spawn(command)?;
+    // The caller has it all, and judges it.
+    process.shown = false;
+    process.wait(deadline::SOON)
 }
 
 /// Runs `command` and returns its standard output; its failure is an error with everything it said.

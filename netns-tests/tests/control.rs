@@ -178,10 +178,13 @@ fn reload_applies_the_difference_and_prints_it() -> Result<()> {
             if applied { &["stream-0", "stream-1", "stream-3"] } else { &["stream-0", "stream-1", "stream-2"] };
         assert_eq!(after, expected, "{line}");
     }
-    let stats = daemon.stats_at_rest()?;
+    let mut stats = daemon.stats_at_rest()?;
     assert_eq!(stats.rule("stream-0").matched_packets, 100, "an unchanged rule lost its counters");
     assert_eq!(stats.rule("stream-1").outputs[0].group, "239.10.9.9");
     assert_eq!(stats.totals.sent_packets, 300, "totals went back");
+    // Its counters go on, those of its new output start at 0.
+    assert_eq!((stats.rule("stream-1").matched_packets, stats.rule("stream-1").outputs[0].offered_packets), (100, 0));
+    stats.rules.retain(|rule| rule.name != "stream-1");
     ledger::check(&stats, Deleted::Some)
 }
 
@@ -235,7 +238,7 @@ fn check_tells_every_error_with_line_and_key() -> Result<()> {
     };
     let finished = check(BAD)?.exited(2)?;
     for (line, key) in [(3, "mode"), (7, "group"), (12, "port"), (13, "colour")] {
-        let found = finished.stderr.lines().any(|said| said.contains(&format!("{line}")) && said.contains(key));
+        let found = finished.stderr.lines().any(|said| said.contains(&format!(":{line}: ")) && said.contains(key));
         assert!(found, "no line {line} with {key} in {}", finished.told());
     }
     check("[[rule]\n")?.exited(2)?;

@@ -64,7 +64,7 @@ fn headers_are_rewritten_and_checksums_are_right() -> Result<()> {
         )?;
         until("tcpdump listening", SOON, || Ok(tcpdump.stderr().contains("listening on").then_some(())))?;
         let receiver = udp_dump(sink, "239.10.1.1", 6001, "v3")?;
-        send(from, "hello", "239.1.1.1:5001,sourceport=7777,ip-multicast-ttl=9")?;
+        send(from, "hello", "239.1.1.1:5001,bind=:7777,ip-multicast-ttl=9")?;
         until("the datagram", SOON, || Ok((receiver.stdout() == "hello\n").then_some(())))
             .with_context(|| format!("checksum offload {offload}: {}", receiver.stdout()))?;
         let seen = tcpdump.wait(SOON)?.stdout;

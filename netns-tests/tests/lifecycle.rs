@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use netns_tests::{
     crossing::Crossing,
     daemon::Daemon,
+    deadline::{SOON, until},
     kernel::{self, Held},
     needs_root,
     probe::Load,
@@ -22,7 +23,11 @@ const LOAD: Load = Load { first: rules::SENT, streams: 2, rate: 2_000, size: 256
 /// A chain of two queues, a daemon with two workers, and what the links looked like before it.
 fn start() -> Result<(Network, Daemon, String)> {
     let network = Topology::chain(2).build()?;
-    let links = kernel::links(network.relay())?;
+    // The kernel tells of a carrier up to a second late.
+    let links = until("carrier", SOON, || {
+        let links = kernel::links(network.relay())?;
+        Ok((!links.contains("NO-CARRIER") && !links.contains("state DOWN")).then_some(links))
+    })?;
     let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(2, "v1", "v2")), &["--workers", "2"])?;
     Crossing::of_chain(&network, &LOAD)?.exactly_once(&LOAD)?;
     let during = kernel::links(network.relay())?;
@@ -89,9 +94,7 @@ fn sighup_reloads() -> Result<()> {
     let (network, daemon, _) = start()?;
     fs::write(daemon.files().config(), rules::file(&rules::streams(5, "v1", "v2")))?;
     daemon.signal(Signal::SIGHUP)?;
-    netns_tests::deadline::until("five rules", netns_tests::deadline::SOON, || {
-        Ok((daemon.stats()?.rules.len() == 5).then_some(()))
-    })?;
+    until("five rules", SOON, || Ok((daemon.stats()?.rules.len() == 5).then_some(())))?;
     let load = Load { streams: 5, ..LOAD };
     Crossing::of_chain(&network, &load)?.exactly_once(&load)?;
     // Counters went on over the reload.

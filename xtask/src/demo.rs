@@ -58,18 +58,19 @@ fn forward(load: &Load, interrupted: &AtomicBool) -> Result<Outcome> {
     for interface in &daemon.stats()?.interfaces {
         println!("{}: {}, XDP {}, AF_XDP {}", interface.name, interface.driver, interface.xdp, interface.xsk);
     }
-    let mut receiver = load.receive(network.namespace(SINK), "v3", rules::RECEIVED)?;
-    let mut sender = load.send(network.namespace(GEN), "v0", Some(SENDER_CPU))?;
+    let receiver = load.receive(network.namespace(SINK), "v3", rules::RECEIVED)?;
+    let sender = load.send(network.namespace(GEN), "v0", Some(SENDER_CPU))?;
 
     println!(
-        "{} streams, {} packets a second of {} B in all, {} s\n",
+        "{} stream{}, {} packets a second of {} B in all, {} s\n",
         load.streams,
+        if load.streams == 1 { "" } else { "s" },
         grouped(load.rate),
         load.size,
         load.seconds
     );
     println!("{:>6} {:>14} {:>14} {:>12} {:>12}", "second", "matched", "sent", "dropped", "sent/s");
-    let mut live = Live::new();
+    let mut live = Live::new(&daemon.stats()?);
     loop {
         ensure!(!interrupted.load(Ordering::Relaxed), "interrupted: everything is cleaned up");
         sleep(Duration::from_millis(50));
@@ -91,33 +92,35 @@ fn forward(load: &Load, interrupted: &AtomicBool) -> Result<Outcome> {
 
 /// The counters, a line each second.
 struct Live {
-    start: Instant,
-    /// When the last line was shown, and the packets sent by then.
-    shown: (Instant, u64),
+    shown: Instant,
+    /// The daemon's clock at the first line, and at the last with the packets sent by then.
+    start: f64,
+    last: (f64, u64),
 }
 
 impl Live {
-    fn new() -> Self {
-        Self { start: Instant::now(), shown: (Instant::now(), 0) }
+    fn new(stats: &Stats) -> Self {
+        let now = stats.uptime_seconds;
+        Self { shown: Instant::now(), start: now, last: (now, stats.totals.sent_packets) }
     }
 
     fn show(&mut self, daemon: &Daemon) -> Result<()> {
-        let passed = self.shown.0.elapsed();
-        if passed < Duration::from_secs(1) {
+        if self.shown.elapsed() < Duration::from_secs(1) {
             return Ok(());
         }
-        let totals = daemon.stats()?.totals;
-        let rate = (totals.sent_packets - self.shown.1) as f64 / passed.as_secs_f64();
+        self.shown = Instant::now();
+        let Stats { uptime_seconds: now, totals, .. } = daemon.stats()?;
+        let rate = (totals.sent_packets - self.last.1) as f64 / (now - self.last.0);
         println!(
-            "{:>6} {:>14} {:>14} {:>12} {:>12}",
-            self.start.elapsed().as_secs(),
+            "{:>6.0} {:>14} {:>14} {:>12} {:>12}",
+            now - self.start,
             grouped(totals.matched_packets),
             grouped(totals.sent_packets),
             grouped(sum(&totals.dropped) + sum(&totals.output_dropped)),
             grouped(rate.round() as u64)
         );
         stdout().flush()?;
-        self.shown = (Instant::now(), totals.sent_packets);
+        self.last = (now, totals.sent_packets);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod bpf;
 mod build;
 mod check;
+mod demo;
 mod root;
 mod run;
 mod setup;
@@ -24,6 +25,13 @@ enum Action {
     Build(build::Args),
     /// Run the demonstration, or mcrd on real interfaces: run -- --iface-in IF --iface-out IF
     Run(run::Args),
+    /// What `run` becomes, as root
+    #[command(hide = true)]
+    Demo {
+        /// As of `run`
+        #[arg(long)]
+        soak: bool,
+    },
     /// Run every test; those that need a rate run last, alone
     Test(test::Args),
     /// Check format, lints, documentation, licences and advisories
@@ -41,13 +49,15 @@ fn main() -> ExitCode {
 }
 
 fn act(action: Action) -> anyhow::Result<()> {
-    if !matches!(action, Action::Setup(_)) {
+    // The demonstration is started by `run`, which has looked.
+    if !matches!(action, Action::Setup(_) | Action::Demo { .. }) {
         setup::ensure()?;
     }
     match action {
         Action::Setup(args) => setup::run(&args),
         Action::Build(args) => build::run(&args),
         Action::Run(args) => run::run(args),
+        Action::Demo { soak } => demo::demo(soak),
         Action::Test(args) => test::run(&args),
         Action::Check => check::run(),
     }

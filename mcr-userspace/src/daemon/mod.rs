@@ -9,5 +9,6 @@ mod state;
 mod change;
 mod retire;
 mod report;
+mod metrics;
 mod handler;
 pub mod run;

@@ -19,6 +19,7 @@ use super::{
     change::read_nic,
     fleet::allowed_cpus,
     interfaces::{Interfaces, Role},
+    metrics,
     options::Options,
     report::{final_line, interface_line},
     retire::Shared,
@@ -40,12 +41,16 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before anything is made: what arrives meanwhile is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
     let server = Server::bind(&options.config.daemon.control_socket)?;
+    let metrics = options.config.daemon.metrics_listen.map(metrics::listen).transpose()?;
     let shared = Arc::new(Shared::new(start(options)?));
     let ended = Arc::new(AtomicBool::new(false));
     let caretaker = {
         let (shared, ended) = (shared.clone(), ended.clone());
         thread::Builder::new().name("mcr-caretaker".into()).spawn(move || shared.care(|| ended.load(SeqCst)))?
     };
+    if let Some(metrics) = metrics {
+        metrics::serve(metrics, shared.clone())?;
+    }
     let serving = server.serve(shared.clone());
     log_ready(&shared.lock());
 

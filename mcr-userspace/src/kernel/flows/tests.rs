@@ -10,9 +10,12 @@ use mcr_common::{
 use proptest::{prelude::*, sample::select, test_runner::RngSeed};
 
 use super::*;
-use crate::rules::{
-    rule::{Output, Prefix, Rule, Source, Ttl, Vlan as OutputVlan},
-    set::RuleSet,
+use crate::{
+    forward::rule::Compiled,
+    rules::{
+        rule::{Output, Prefix, Rule, Source, Ttl, Vlan as OutputVlan},
+        set::RuleSet,
+    },
 };
 
 /// What the kernel's map holds, from the effects alone, and the shapes beside it.
@@ -54,6 +57,8 @@ struct World {
     index: FlowIndex,
     kernel: Kernel,
     rules: BTreeMap<String, (Match, FlowValue)>,
+    /// As workers judge a hint.
+    compiled: BTreeMap<String, Compiled>,
     slots: u32,
 }
 
@@ -70,6 +75,7 @@ impl World {
             index: FlowIndex::default(),
             kernel: Kernel::default(),
             rules: BTreeMap::new(),
+            compiled: BTreeMap::new(),
             slots: 0,
         }
     }
@@ -77,6 +83,7 @@ impl World {
     /// Adds a rule, or puts one in the place of the rule of its name as the daemon does: the new one first. Whether the set takes it.
     fn put(&mut self, name: &str, matcher: &Match) -> bool {
         let rule = rule(name, matcher);
+        let compiled = Compiled::new(&rule, ifindex(&matcher.interface), |_| Some(0)).expect("the output has sockets");
         let taken = match self.rules.contains_key(name) {
             true => self.set.replace(rule).is_ok(),
             false => self.set.insert(rule).is_ok(),
@@ -86,6 +93,7 @@ impl World {
             let value = FlowValue { slot: self.slots, xsk_base: self.slots * 2 };
             let effects = self.index.insert(ifindex(&matcher.interface), matcher, value);
             self.kernel.apply(effects);
+            self.compiled.insert(name.to_owned(), compiled);
             if let Some((old, value)) = self.rules.insert(name.to_owned(), (matcher.clone(), value)) {
                 self.take(&old, value);
             }
@@ -96,6 +104,7 @@ impl World {
     fn remove(&mut self, name: &str) {
         if let Some((matcher, value)) = self.rules.remove(name) {
             self.set.remove(name);
+            self.compiled.remove(name);
             self.take(&matcher, value);
         }
     }
@@ -129,6 +138,9 @@ impl World {
         let (index, wanted) = (ifindex(interface), self.definition(interface, packet));
         prop_assert_eq!(find(&self.index, index, packet), wanted, "{:?} on {}", packet, interface);
         prop_assert_eq!(find(&self.kernel, index, packet), wanted, "the kernel: {:?} on {}", packet, interface);
+        for (name, (matcher, _)) in &self.rules {
+            prop_assert_eq!(self.compiled[name].covers(index, packet), takes(matcher, interface, packet), "{}", name);
+        }
         for (vlan, same) in [(packet.vlan, true), (Vlan::ANY, false)] {
             let known = self.rules.values().any(|(matcher, _)| {
                 let vlan = if same { packet.vlan } else { vlan_of(matcher) };
@@ -250,11 +262,11 @@ impl Shot {
             _ => bits,
         };
         let (first, last) = aim.map_or((0, u16::MAX), |aim| aim.ports.bounds());
-        let port = match self.own[2] {
-            true if self.rule % 3 == 0 => first,
-            true if self.rule % 3 == 1 => last,
-            true => first.wrapping_add((u32::from(self.port) % (u32::from(last - first) + 1)) as u16),
-            false => self.port,
+        let port = match (self.own[2], self.rule % 3) {
+            (true, 0) => first,
+            (true, 1) => last,
+            (true, _) => first.wrapping_add((u32::from(self.port) % (u32::from(last - first) + 1)) as u16),
+            (false, _) => self.port,
         };
         let vlan = match aim {
             Some(aim) if self.own[3] => vlan_of(aim),
@@ -333,6 +345,30 @@ proptest! {
         prop_assert_eq!(at, u32::from(last) + 1);
         prop_assert!(blocks.len() <= 15 * 6 + 14, "{} blocks", blocks.len());
     }
+}
+
+/// That the generators above reach what they are for: sets refused and accepted, and packets that many rules want.
+#[test]
+fn the_steps_reach_every_corner() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let (mut puts, mut wanted_by) = ([0; 2], [0; 4]);
+    for _ in 0..100 {
+        let mut world = World::new();
+        for step in steps().new_tree(&mut runner).expect("steps").current() {
+            match step {
+                Step::Put(name, matcher) => puts[usize::from(world.put(&format!("r{name:02}"), &matcher))] += 1,
+                Step::Remove(name) => world.remove(&format!("r{name:02}")),
+                Step::Shoot(shots) => shots.iter().for_each(|shot| {
+                    let (interface, packet) = shot.at(&world.rules);
+                    let takers = world.rules.values().filter(|(matcher, _)| takes(matcher, interface, &packet)).count();
+                    wanted_by[takers.min(3)] += 1;
+                }),
+            }
+        }
+    }
+    assert!(puts.iter().all(|count| *count > 100), "refused, accepted: {puts:?}");
+    assert!(wanted_by.iter().all(|count| *count > 200), "packets of no rule, one, two, more: {wanted_by:?}");
 }
 
 fn matcher(group: &str, ports: Ports, source: &str) -> Match {
@@ -414,6 +450,27 @@ fn a_nested_range_gives_its_blocks_back() {
             let wanted = (5_000..=5_100).contains(&port).then(|| slot(&world, "wide"));
             assert_eq!(found(&world, port), wanted, "port {port}");
         }
+    }
+}
+
+/// A replacement is in force as soon as it is entered, and the rule that it replaces takes nothing away with it.
+#[test]
+fn of_two_equal_rules_the_later_one_has_the_keys() {
+    for ports in [Ports::Exact(5_001), Ports::Range(4_990, 5_100), Ports::Any] {
+        let mut index = FlowIndex::default();
+        let matcher = matcher("239.1.1.0/24", ports, "10.0.0.0/8");
+        let [old, new] = [1, 2].map(|slot| FlowValue { slot, xsk_base: 0 });
+        let packet = packet(0x0a00_0005, 0xef01_0101, 5_001);
+        let sets = |effects: Vec<Effect>, value| effects.iter().all(|e| matches!(e, Effect::Set(_, v) if *v == value));
+        assert!(sets(index.insert(11, &matcher, old), old));
+        assert!(sets(index.insert(11, &matcher, new), new), "{ports}");
+        assert_eq!(find(&index, 11, &packet), Some(new), "{ports}");
+        assert_eq!(index.remove(11, &matcher, old), [], "{ports}");
+        assert_eq!(find(&index, 11, &packet), Some(new), "{ports}");
+        // The other way round, as when the kernel refused the new one.
+        assert!(sets(index.insert(11, &matcher, old), old), "{ports}");
+        assert!(sets(index.remove(11, &matcher, old), new), "{ports}");
+        assert_eq!(find(&index, 11, &packet), Some(new), "{ports}");
     }
 }
 

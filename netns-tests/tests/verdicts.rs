@@ -1,0 +1,352 @@
+//! The XDP program as the kernel runs it: packet in, verdict and packet out (`BPF_PROG_TEST_RUN`).
+
+use anyhow::{Context, Result, ensure};
+use aya::programs::{TestRun, TestRunOptions};
+use etherparse::PacketBuilder;
+use mcr_common::{
+    counter::Verdict,
+    flow::{FlowValue, Steered},
+    lookup,
+    parse::{Parsed, parse},
+};
+use mcr_userspace::{
+    kernel::{
+        flows::{FlowIndex, Flows},
+        program::{Attachment, Program},
+    },
+    rules::rule::{Match, Ports, Prefix},
+    xsk::{
+        port::{Bind, Port, Quota},
+        umem::Memory,
+    },
+};
+use netns_tests::needs_root;
+use proptest::{prelude::*, test_runner::TestRunner};
+
+/// Test runs come in on the loopback interface of the caller's namespace, queue 0.
+const LOOPBACK: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
+
+/// The program, loaded and attached to the loopback interface of a namespace of this thread's own, with one socket.
+struct Bench {
+    program: Program,
+    flows: Flows,
+    index: FlowIndex,
+    _port: Port,
+    _memory: Memory,
+}
+
+/// What the program did with a packet.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    verdict: Verdict,
+    slot: Option<u32>,
+    /// The packet afterwards, without metadata.
+    packet: Vec<u8>,
+}
+
+impl Bench {
+    /// A namespace in which queue 0 of the loopback interface is served, where `served`.
+    fn new(served: bool) -> Result<Self> {
+        // The thread that runs this test leaves for good: libtest gives each test its own.
+        leave_for_own_namespace()?;
+        let (mut program, maps) = Program::load(1024, 4096)?;
+        program.attach(LOOPBACK, Attachment::Skb)?;
+        let (memory, _pool) = Memory::new(64, 2048)?;
+        let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })?;
+        if served {
+            program.set_socket(0, &port.fd())?;
+        }
+        Ok(Self { program, flows: Flows::new(maps), index: FlowIndex::default(), _port: port, _memory: memory })
+    }
+
+    fn add(&mut self, slot: u32, matcher: &Match) -> Result<()> {
+        let value = FlowValue { slot, xsk_base: 0 };
+        self.index.insert(LOOPBACK, matcher, value);
+        Ok(self.flows.insert(LOOPBACK, matcher, value)?)
+    }
+
+    fn run(&mut self, packet: &[u8]) -> Result<Outcome> {
+        let before = self.program.verdicts(LOOPBACK)?;
+        let mut out = vec![0; packet.len() + Steered::LEN];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.data_out = Some(&mut out);
+        let result = self.program.program().test_run(options)?;
+        let len = result.data_size_out as usize;
+        let after = self.program.verdicts(LOOPBACK)?;
+        let raised: Vec<_> =
+            Verdict::ALL.iter().filter(|verdict| after[**verdict as usize] != before[**verdict as usize]).collect();
+        let [verdict] = raised[..] else { anyhow::bail!("{} verdicts were counted", raised.len()) };
+        ensure!(after[*verdict as usize] == before[*verdict as usize] + 1, "{verdict:?} was counted more than once");
+        let expected = if *verdict == Verdict::Steered { XDP_REDIRECT } else { XDP_PASS };
+        ensure!(result.return_value == expected, "{verdict:?} was counted, and {} returned", result.return_value);
+        let metadata = len - packet.len();
+        ensure!(metadata == 0 || metadata == Steered::LEN, "{metadata} bytes of metadata");
+        Ok(Outcome {
+            verdict: *verdict,
+            slot: out[..metadata].first_chunk().and_then(|bytes| Steered::slot_in(*bytes)),
+            packet: out[metadata..len].to_vec(),
+        })
+    }
+}
+
+/// Leaves for a new network namespace.
+fn leave_for_own_namespace() -> Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).context("a network namespace of the thread's own")
+}
+
+fn matcher(group: [u8; 4], length: u8, ports: Ports) -> Match {
+    Match {
+        interface: "lo".into(),
+        group: Prefix { address: group.into(), length },
+        ports,
+        source: Prefix::ANY,
+        vlan: None,
+    }
+}
+
+/// The rules of the table below: their slots are the numbers beside them.
+fn rules() -> Vec<(u32, Match)> {
+    let source = |address: [u8; 4], length| Prefix { address: address.into(), length };
+    vec![
+        (1, matcher([239, 1, 1, 1], 32, Ports::Exact(5001))),
+        (2, Match { source: source([10, 0, 0, 5], 32), ..matcher([239, 1, 1, 1], 32, Ports::Exact(5001)) }),
+        (3, Match { source: source([10, 0, 0, 0], 24), ..matcher([239, 1, 0, 0], 16, Ports::Any) }),
+        (4, matcher([239, 2, 0, 0], 16, Ports::Range(5001, 5050))),
+        (5, matcher([239, 2, 0, 0], 16, Ports::Range(5008, 5023))),
+        (6, matcher([239, 2, 0, 0], 16, Ports::Any)),
+        (7, Match { vlan: Some(100), ..matcher([239, 3, 1, 1], 32, Ports::Exact(5001)) }),
+        (8, matcher([224, 0, 0, 0], 8, Ports::Exact(9999))),
+    ]
+}
+
+/// What a row's packet is made of.
+#[derive(Clone)]
+struct Spec {
+    vlan: Option<u16>,
+    source: [u8; 4],
+    group: [u8; 4],
+    port: u16,
+    options: usize,
+    payload: usize,
+}
+
+fn spec(group: [u8; 4], port: u16) -> Spec {
+    Spec { vlan: None, source: [192, 0, 2, 1], group, port, options: 0, payload: 32 }
+}
+
+impl Spec {
+    fn from(self, source: [u8; 4]) -> Self {
+        Self { source, ..self }
+    }
+
+    fn tagged(self, vlan: u16) -> Self {
+        Self { vlan: Some(vlan), ..self }
+    }
+
+    fn build(&self) -> Vec<u8> {
+        let [_, b, c, d] = self.group;
+        let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [1, 0, 0x5e, b & 0x7f, c, d]);
+        let mut header =
+            etherparse::Ipv4Header::new(0, 16, etherparse::IpNumber::UDP, self.source, self.group).expect("it fits");
+        header.options = vec![1; self.options].as_slice().try_into().expect("a multiple of four, at most 40");
+        let ip = etherparse::IpHeaders::Ipv4(header, Default::default());
+        let payload = vec![0xa5; self.payload];
+        let mut packet = Vec::new();
+        let udp = match self.vlan {
+            Some(id) => ethernet.single_vlan(id.try_into().expect("a VLAN ID")).ip(ip).udp(40_000, self.port),
+            None => ethernet.ip(ip).udp(40_000, self.port),
+        };
+        udp.write(&mut packet, &payload).expect("a vector takes it");
+        packet
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut packet = self.build();
+        change(&mut packet);
+        packet
+    }
+}
+
+/// Byte offsets in an untagged frame without options.
+const VERSION_IHL: usize = 14;
+const FRAGMENT: usize = 20;
+const PROTOCOL: usize = 23;
+
+/// Packet in, verdict and slot out.
+fn table() -> Vec<(&'static str, Vec<u8>, Verdict, Option<u32>)> {
+    use Verdict::{PassFragment, PassNoRule, PassVlan, Steered};
+    let plain = spec([239, 1, 1, 1], 5001);
+    let fragment = |bits: u16| move |p: &mut Vec<u8>| p[FRAGMENT..FRAGMENT + 2].copy_from_slice(&bits.to_be_bytes());
+    vec![
+        ("group and port", plain.build(), Steered, Some(1)),
+        ("the exact source is more specific", plain.clone().from([10, 0, 0, 5]).build(), Steered, Some(2)),
+        ("a longer source beats an exact port", plain.clone().from([10, 0, 0, 6]).build(), Steered, Some(3)),
+        (
+            "any port, within source and group prefix",
+            spec([239, 1, 9, 9], 1).from([10, 0, 0, 6]).build(),
+            Steered,
+            Some(3),
+        ),
+        ("outside the source prefix", spec([239, 1, 9, 9], 1).from([10, 0, 1, 6]).build(), PassNoRule, None),
+        ("another port", spec([239, 1, 1, 1], 5002).build(), PassNoRule, None),
+        ("another group", spec([239, 1, 1, 2], 5001).build(), PassNoRule, None),
+        ("no group of any rule", spec([239, 9, 1, 2], 5001).build(), PassNoRule, None),
+        ("a range's first port", spec([239, 2, 3, 4], 5001).build(), Steered, Some(4)),
+        ("a range's last port", spec([239, 2, 3, 4], 5050).build(), Steered, Some(4)),
+        ("past a range: any port", spec([239, 2, 3, 4], 5051).build(), Steered, Some(6)),
+        ("the narrower range's first port", spec([239, 2, 3, 4], 5008).build(), Steered, Some(5)),
+        ("the narrower range's last port", spec([239, 2, 3, 4], 5023).build(), Steered, Some(5)),
+        ("before the narrower range", spec([239, 2, 3, 4], 5007).build(), Steered, Some(4)),
+        ("after the narrower range", spec([239, 2, 3, 4], 5024).build(), Steered, Some(4)),
+        ("tagged, and no rule for the tag", plain.clone().tagged(5).build(), PassVlan, None),
+        ("a priority tag is a tag", plain.clone().tagged(0).build(), PassVlan, None),
+        ("the rule's tag", spec([239, 3, 1, 1], 5001).tagged(100).build(), Steered, Some(7)),
+        ("another tag than the rule's", spec([239, 3, 1, 1], 5001).tagged(101).build(), PassVlan, None),
+        ("untagged, and the rule has a tag", spec([239, 3, 1, 1], 5001).build(), PassVlan, None),
+        ("the rule's tag, another port", spec([239, 3, 1, 1], 5002).tagged(100).build(), PassNoRule, None),
+        ("a short prefix", spec([224, 1, 2, 3], 9999).build(), Steered, Some(8)),
+        ("but never 224.0.0.0/24", spec([224, 0, 0, 251], 9999).build(), PassNoRule, None),
+        ("PTP event", spec([239, 2, 3, 4], 319).build(), PassNoRule, None),
+        ("PTP general", spec([239, 2, 3, 4], 320).build(), PassNoRule, None),
+        ("IP options", Spec { options: 40, ..plain.clone() }.build(), Steered, Some(1)),
+        ("IP options of one word", Spec { options: 4, ..plain.clone() }.build(), Steered, Some(1)),
+        ("no payload", Spec { payload: 0, ..plain.clone() }.build(), Steered, Some(1)),
+        ("a large payload", Spec { payload: 1472, ..plain.clone() }.build(), Steered, Some(1)),
+        ("a first fragment", plain.with(fragment(0x2000)), PassFragment, None),
+        ("a middle fragment", plain.with(fragment(0x2010)), PassFragment, None),
+        ("a last fragment", plain.with(fragment(0x0010)), PassFragment, None),
+        ("DF is no fragment", plain.with(fragment(0x4000)), Steered, Some(1)),
+        ("a fragment of no rule's group", spec([239, 9, 1, 2], 5001).with(fragment(0x2000)), PassNoRule, None),
+        ("a fragment under another tag", plain.clone().tagged(5).with(|p| p[24] = 0x20), PassVlan, None),
+        ("a unicast MAC", plain.with(|p| p[0] = 2), PassNoRule, None),
+        ("a broadcast MAC is a group's", plain.with(|p| p[..6].fill(0xff)), Steered, Some(1)),
+        ("TCP", plain.with(|p| p[PROTOCOL] = 6), PassNoRule, None),
+        ("IGMP", plain.with(|p| p[PROTOCOL] = 2), PassNoRule, None),
+        ("ARP", plain.with(|p| p[12..14].copy_from_slice(&[8, 6])), PassNoRule, None),
+        ("IPv6", plain.with(|p| p[12..14].copy_from_slice(&[0x86, 0xdd])), PassNoRule, None),
+        ("IP version 5", plain.with(|p| p[VERSION_IHL] = 0x55), PassNoRule, None),
+        ("an IP header of 16 bytes", plain.with(|p| p[VERSION_IHL] = 0x44), PassNoRule, None),
+        (
+            "an IP header beyond the packet",
+            Spec { payload: 0, ..plain.clone() }.with(|p| p[VERSION_IHL] = 0x4f),
+            PassNoRule,
+            None,
+        ),
+        ("cut in the UDP header", plain.with(|p| p.truncate(41)), PassNoRule, None),
+        ("cut in the IP header", plain.with(|p| p.truncate(33)), PassNoRule, None),
+        ("an Ethernet header alone", plain.with(|p| p.truncate(14)), PassNoRule, None),
+        ("a tag alone", plain.clone().tagged(5).with(|p| p.truncate(18)), PassNoRule, None),
+        ("two tags", double_tagged(), PassNoRule, None),
+        ("a bad IP checksum is the worker's to find", plain.with(|p| p[24] ^= 0x55), Steered, Some(1)),
+    ]
+}
+
+fn double_tagged() -> Vec<u8> {
+    spec([239, 1, 1, 1], 5001).tagged(5).with(|packet| {
+        packet.splice(12..12, [0x81, 0x00, 0x00, 0x06]);
+    })
+}
+
+#[test]
+fn every_row_of_the_table() -> Result<()> {
+    needs_root!();
+    let mut bench = Bench::new(true)?;
+    for (slot, matcher) in rules() {
+        bench.add(slot, &matcher)?;
+    }
+    let rows = table();
+    for (name, packet, verdict, slot) in &rows {
+        let outcome = bench.run(packet).with_context(|| format!("row `{name}`"))?;
+        let expected = Outcome { verdict: *verdict, slot: *slot, packet: packet.clone() };
+        assert_eq!(outcome, expected, "row `{name}`");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_queue_without_a_socket_passes() -> Result<()> {
+    needs_root!();
+    let mut bench = Bench::new(false)?;
+    bench.add(1, &matcher([239, 1, 1, 1], 32, Ports::Exact(5001)))?;
+    let packet = spec([239, 1, 1, 1], 5001).build();
+    let outcome = bench.run(&packet)?;
+    assert_eq!(outcome, Outcome { verdict: Verdict::PassUnservedQueue, slot: None, packet });
+    assert_eq!(bench.program.count(1)?.packets, 0, "what is passed is not counted for the rule");
+    Ok(())
+}
+
+#[test]
+fn a_rule_counts_its_packets_and_bytes() -> Result<()> {
+    needs_root!();
+    let mut bench = Bench::new(true)?;
+    bench.add(3, &matcher([239, 1, 1, 1], 32, Ports::Exact(5001)))?;
+    let packet = spec([239, 1, 1, 1], 5001).build();
+    for _ in 0..7 {
+        bench.run(&packet)?;
+    }
+    let count = bench.program.count(3)?;
+    assert_eq!((count.packets, count.bytes), (7, 7 * packet.len() as u64));
+    bench.program.clear_count(3)?;
+    assert_eq!(bench.program.count(3)?.packets, 0);
+    Ok(())
+}
+
+#[test]
+fn a_removed_rule_passes_and_a_nested_range_gives_its_ports_back() -> Result<()> {
+    needs_root!();
+    let mut bench = Bench::new(true)?;
+    let wide = matcher([239, 2, 0, 0], 16, Ports::Range(5001, 5050));
+    let narrow = matcher([239, 2, 0, 0], 16, Ports::Range(5008, 5023));
+    bench.add(1, &wide)?;
+    bench.add(2, &narrow)?;
+    let packet = spec([239, 2, 1, 1], 5010).build();
+    assert_eq!(bench.run(&packet)?.slot, Some(2));
+    bench.flows.remove(LOOPBACK, &narrow, FlowValue { slot: 2, xsk_base: 0 })?;
+    bench.flows.tidy()?;
+    assert_eq!(bench.run(&packet)?.slot, Some(1));
+    bench.flows.remove(LOOPBACK, &wide, FlowValue { slot: 1, xsk_base: 0 })?;
+    assert_eq!(bench.run(&packet)?.verdict, Verdict::PassNoRule);
+    bench.flows.tidy()?;
+    assert_eq!(bench.run(&packet)?.verdict, Verdict::PassNoRule);
+    Ok(())
+}
+
+/// Invariants 2 and 3: kernel and host read a packet alike, and each packet is counted once, whatever it is.
+#[test]
+fn kernel_and_host_agree_on_random_packets() -> Result<()> {
+    needs_root!();
+    let mut bench = Bench::new(true)?;
+    for (slot, matcher) in rules() {
+        bench.add(slot, &matcher)?;
+    }
+    let bench = std::cell::RefCell::new(bench);
+    // Frames that nearly match: a good one with a few bytes changed, and cut somewhere.
+    let good = prop::sample::select(table().into_iter().map(|(_, packet, ..)| packet).collect::<Vec<_>>());
+    let changes = prop::collection::vec((0usize..64, any::<u8>()), 0..4);
+    let mutated = (good, changes, 14usize..200).prop_map(|(mut packet, changes, length)| {
+        for (at, value) in changes {
+            if let Some(byte) = packet.get_mut(at) {
+                *byte = value;
+            }
+        }
+        packet.truncate(length);
+        packet
+    });
+    let config = ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()))
+        .run(&mutated, |packet| {
+            let mut bench = bench.borrow_mut();
+            let outcome = bench.run(&packet).map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
+            let expected = match parse(packet.as_slice()) {
+                Parsed::Datagram(datagram) => lookup::find(&bench.index, LOOPBACK, &datagram).map(|value| value.slot),
+                Parsed::Fragment(_) | Parsed::Other => None,
+            };
+            prop_assert_eq!(outcome.slot, expected);
+            prop_assert_eq!(outcome.packet, packet);
+            Ok(())
+        })
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
