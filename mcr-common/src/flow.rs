@@ -134,6 +134,8 @@ pub struct FlowValue {
     pub slot: u32,
     /// Index in `XSKS` of the ingress interface's queue 0.
     pub xsk_base: u32,
+    /// Indices from there on that are the interface's.
+    pub queues: u32,
 }
 
 /// Value of the map `COUNTS`, one for each slot and CPU.

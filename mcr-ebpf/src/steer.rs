@@ -33,7 +33,11 @@ pub fn steer(ctx: &XdpContext) -> Verdict {
 /// Hands the packet to the socket of this interface and queue, with the rule's slot before it.
 #[inline(always)]
 fn redirect(ctx: &XdpContext, rule: FlowValue, bytes: usize) -> Verdict {
-    let index = rule.xsk_base + ctx.rx_queue_index();
+    let queue = ctx.rx_queue_index();
+    if queue >= rule.queues {
+        return Verdict::PassUnservedQueue;
+    }
+    let index = rule.xsk_base + queue;
     // The flags are the verdict where no socket stands under the index.
     if XSKS.redirect(index, u64::from(xdp_action::XDP_PASS)) != Ok(xdp_action::XDP_REDIRECT) {
         return Verdict::PassUnservedQueue;

@@ -62,7 +62,7 @@ impl Bench {
     }
 
     fn add(&mut self, slot: u32, matcher: &Match) -> Result<()> {
-        let value = FlowValue { slot, xsk_base: 0 };
+        let value = value(slot);
         self.index.insert(LOOPBACK, matcher, value);
         Ok(self.flows.insert(LOOPBACK, matcher, value)?)
     }
@@ -95,6 +95,11 @@ impl Bench {
 /// Leaves for a new network namespace.
 fn leave_for_own_namespace() -> Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).context("a network namespace of the thread's own")
+}
+
+/// A rule's entry: the loopback interface has one queue, whose socket is number 0.
+fn value(slot: u32) -> FlowValue {
+    FlowValue { slot, xsk_base: 0, queues: 1 }
 }
 
 fn matcher(group: [u8; 4], length: u8, ports: Ports) -> Match {
@@ -304,10 +309,10 @@ fn a_removed_rule_passes_and_a_nested_range_gives_its_ports_back() -> Result<()>
     bench.add(2, &narrow)?;
     let packet = spec([239, 2, 1, 1], 5010).build();
     assert_eq!(bench.run(&packet)?.slot, Some(2));
-    bench.flows.remove(LOOPBACK, &narrow, FlowValue { slot: 2, xsk_base: 0 })?;
+    bench.flows.remove(LOOPBACK, &narrow, value(2))?;
     bench.flows.tidy()?;
     assert_eq!(bench.run(&packet)?.slot, Some(1));
-    bench.flows.remove(LOOPBACK, &wide, FlowValue { slot: 1, xsk_base: 0 })?;
+    bench.flows.remove(LOOPBACK, &wide, value(1))?;
     assert_eq!(bench.run(&packet)?.verdict, Verdict::PassNoRule);
     bench.flows.tidy()?;
     assert_eq!(bench.run(&packet)?.verdict, Verdict::PassNoRule);

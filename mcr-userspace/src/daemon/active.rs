@@ -82,15 +82,15 @@ impl Active {
 
     /// Notes what the kernel has steered for it.
     pub fn note_steered(&self, count: FlowCount) {
-        self.steered_packets.store(count.packets, Relaxed);
-        self.steered_bytes.store(count.bytes, Relaxed);
+        self.steered_packets.fetch_max(count.packets, Relaxed);
+        self.steered_bytes.fetch_max(count.bytes, Relaxed);
     }
 
-    /// Once every packet that was steered when [`note_steered`](Self::note_steered) was called has been handled or lost: what the
-    /// workers have not received of them is lost. Exact at rest; under traffic less than the truth by what came meanwhile, never more.
-    pub fn settle(&self) {
+    /// Once each of the first `steered` packets has been handled or lost: what the workers have not received of them is lost. Exact at
+    /// rest; under traffic less than the truth by what came meanwhile, never more.
+    pub fn settle(&self, steered: u64) {
         let received: u64 = self.counters.iter().map(|counters| counters.received.get()).sum();
-        self.lost.fetch_max(self.steered_packets.load(Relaxed).saturating_sub(received), Relaxed);
+        self.lost.fetch_max(steered.saturating_sub(received), Relaxed);
     }
 
     /// All counters now.

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use anyhow::{Context, bail};
-use mcr_common::flow::FlowValue;
+use mcr_common::{counter::OutputDrop, flow::FlowValue};
 
 use super::{
     active::Active,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Mode,
-    forward::{mailbox::Command, rule::Compiled},
+    forward::{counters::OutputCounters, mailbox::Command, rule::Compiled},
     kernel::nic::Nic,
     rules::{
         rule::{Rule, Source},
@@ -55,27 +55,36 @@ impl State {
         Ok(found)
     }
 
-    /// Sees to it that these interfaces have the sockets that they need.
+    /// Sees to it that these interfaces have the sockets that they need. What can be refused beforehand changes nothing.
     pub fn ensure_interfaces(&mut self, wanted: &[(Nic, Role, Mode)]) -> anyhow::Result<()> {
-        if self.fleet.is_none() && !wanted.is_empty() {
-            let config = &self.options.config;
-            let plan = plan_fleet(self.workers, config.limits.frames, wanted, config.datapath.profile)?;
-            self.fleet = Some(Fleet::start(plan)?);
+        let mut wanted = wanted.to_vec();
+        // An interface that is both begins with the role that needs more.
+        wanted.sort_by_key(|(_, role, _)| *role == Role::Egress);
+        let plan = match &self.fleet {
+            Some(fleet) => fleet.plan,
+            None if wanted.is_empty() => return Ok(()),
+            None => {
+                let config = &self.options.config;
+                plan_fleet(self.workers, config.limits.frames, &wanted, config.datapath.profile)?
+            }
+        };
+        for (nic, role, mode) in &wanted {
+            self.interfaces.check(nic, *role, *mode, &plan)?;
         }
-        let Some(fleet) = &mut self.fleet else { return Ok(()) };
-        for (nic, role, mode) in wanted {
-            if !self.interfaces.serves(&nic.name, *role, fleet.plan.workers) {
+        let fleet = match &mut self.fleet {
+            Some(fleet) => fleet,
+            none => none.insert(Fleet::start(plan)?),
+        };
+        for (nic, role, mode) in &wanted {
+            if !self.interfaces.serves(&nic.name, *role, plan.workers) {
                 self.interfaces.attach(nic, *role, *mode, &mut self.program, fleet)?;
-                if let Some((_, interface)) = self.interfaces.find(&nic.name) {
-                    log::info!("{}", super::report::interface_line(interface));
-                }
             }
         }
         Ok(())
     }
 
     /// Lets `rule` forward: it has a slot, workers know it, and then the kernel steers for it.
-    fn activate(&mut self, rule: &Rule, lineage: u64) -> Result<Arc<Active>, Obstacle> {
+    pub fn activate(&mut self, rule: &Rule, lineage: u64) -> Result<Arc<Active>, Obstacle> {
         let wanted = self.survey(rule)?;
         self.ensure_interfaces(&wanted).map_err(Obstacle::Wrong)?;
         self.start(rule, lineage).map_err(Obstacle::Wrong)
@@ -89,7 +98,7 @@ impl State {
         let Some(slot) = self.slots.take() else {
             bail!("rules were removed faster than their packets could be waited for; try again in a moment");
         };
-        let value = FlowValue { slot, xsk_base: ingress.xsk_base };
+        let value = FlowValue { slot, xsk_base: ingress.xsk_base, queues: ingress.span };
         let active = Arc::new(Active::new(rule.clone(), lineage, compiled, value, fleet.handles.len()));
         for (handle, counters) in fleet.handles.iter().zip(&active.counters) {
             handle.post.send(Command::Install {
@@ -116,65 +125,112 @@ impl State {
         self.retiring.push(active);
     }
 
-    /// Applies one change whose rule the set has already accepted. A rule that cannot forward waits, with a warning.
-    pub fn apply(&mut self, change: &Change) -> Option<String> {
-        match change {
-            Change::Add(rule) => {
-                self.lineages += 1;
-                self.apply_rule(rule, Live { lineage: self.lineages, ..Live::default() })
-            }
-            Change::Replace { old, new } => {
-                let mut live = self.live.remove(&old.name).unwrap_or_default();
-                let before = live.active.take();
-                // The new one is in place before the old one goes: no packet between finds neither.
-                let warning = self.apply_rule(new, live);
-                if let Some(before) = before {
-                    self.retire(before);
+    /// Applies changes whose rules the set has already accepted. A rule that cannot forward waits, with a warning.
+    ///
+    /// What comes is in place before what goes is gone, so that a packet that both take, or that a renamed rule takes, finds one
+    /// of them at any moment.
+    pub fn apply_all(&mut self, changes: &[Change]) -> Vec<String> {
+        let mut going = Vec::new();
+        let mut coming = Vec::new();
+        for change in changes {
+            match change {
+                Change::Add(rule) => coming.push((rule, self.new_live())),
+                Change::Replace { old, new } => {
+                    let mut live = self.live.remove(&old.name).unwrap_or_default();
+                    going.extend(live.active.take());
+                    coming.push((new, live));
                 }
-                warning
-            }
-            Change::Remove(name) => {
-                if let Some(active) = self.live.remove(name).and_then(|live| live.active) {
-                    self.retire(active);
-                }
-                None
+                Change::Remove(name) => going.extend(self.live.remove(name).and_then(|live| live.active)),
             }
         }
+        // Where slots lack for both at once, they take turns.
+        let early = if self.slots.left() < coming.len() { std::mem::take(&mut going) } else { Vec::new() };
+        early.into_iter().for_each(|active| self.retire(active));
+        let warnings = coming.into_iter().filter_map(|(rule, live)| self.try_rule(rule, live)).collect();
+        going.into_iter().for_each(|active| self.retire(active));
+        warnings
     }
 
-    fn apply_rule(&mut self, rule: &Rule, mut live: Live) -> Option<String> {
-        let warning = match self.activate(rule, live.lineage) {
-            Ok(active) => {
-                live.active = Some(active);
-                live.waiting.clear();
-                None
-            }
-            Err(obstacle) => {
-                live.waiting = obstacle.to_string();
-                Some(format!("rule {} waits: {obstacle}", rule.name))
-            }
-        };
+    /// What a rule of a new name starts with.
+    pub fn new_live(&mut self) -> Live {
+        self.lineages += 1;
+        Live { lineage: self.lineages, ..Live::default() }
+    }
+
+    /// Lets a rule forward, or wait; why it waits.
+    fn try_rule(&mut self, rule: &Rule, mut live: Live) -> Option<String> {
+        let outcome = self.activate(rule, live.lineage);
+        let warning = outcome.as_ref().err().map(|obstacle| format!("rule {} waits: {obstacle}", rule.name));
+        live.tried =
+            self.survey(rule).map(|found| found.into_iter().map(|(nic, ..)| nic).collect()).unwrap_or_default();
+        live.take(outcome);
         self.live.insert(rule.name.clone(), live);
         warning
     }
 
-    /// Tries the rules that wait once more.
-    pub fn wake_waiting(&mut self) {
-        let waiting: Vec<Rule> = self.set.iter().filter(|rule| self.waits(&rule.name)).cloned().collect();
+    /// Looks around: interfaces that have changed, rules that wait for one, losses that have a remedy.
+    pub fn tick(&mut self) {
+        if let Some(fleet) = &self.fleet {
+            self.interfaces.refresh(fleet);
+        }
+        self.wake_waiting();
+        self.say_expired();
+        if let Err(error) = self.flows.tidy() {
+            log::error!("tidying the kernel's table of shapes: {error}");
+        }
+    }
+
+    /// Tries the rules that wait once more, where something has changed for them.
+    fn wake_waiting(&mut self) {
+        let waiting: Vec<Rule> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.active.is_none())
+            .filter_map(|(name, _)| self.set.get(name))
+            .cloned()
+            .collect();
         for rule in waiting {
-            // Only what has come since: an obstacle that stays is not said again.
-            if self.survey(&rule).is_ok() {
-                let live = self.live.remove(&rule.name).unwrap_or_default();
-                match self.apply_rule(&rule, live) {
-                    None => log::info!("rule {} forwards now", rule.name),
-                    Some(warning) => log::warn!("{warning}"),
-                }
+            let Ok(found) = self.survey(&rule) else { continue };
+            let Some(live) = self.live.remove(&rule.name) else { continue };
+            if found.iter().map(|(nic, ..)| nic).eq(&live.tried) {
+                self.live.insert(rule.name, live);
+                continue;
+            }
+            match self.try_rule(&rule, live) {
+                None => log::info!("rule {} forwards now", rule.name),
+                Some(warning) => log::warn!("{warning}"),
             }
         }
     }
 
-    fn waits(&self, name: &str) -> bool {
-        self.live.get(name).is_none_or(|live| live.active.is_none())
+    /// Says once for each rule that its packets come with too small a TTL.
+    fn say_expired(&mut self) {
+        for (name, live) in &mut self.live {
+            let Some(active) = live.active.as_ref().filter(|_| !live.said_expired) else { continue };
+            let expired = |output: &OutputCounters| output.dropped[OutputDrop::TtlExpired as usize].get() > 0;
+            if active.counters.iter().any(|counters| counters.outputs.iter().any(expired)) {
+                live.said_expired = true;
+                log::warn!(
+                    "rule {name}: packets come with a TTL of 1 and are dropped (ttl_expired); raise the sender's TTL, or set ttl=N or ttl=keep at the output"
+                );
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Forwards, or waits with the reason.
+    pub fn take(&mut self, outcome: Result<Arc<Active>, Obstacle>) {
+        match outcome {
+            Ok(active) => {
+                self.active = Some(active);
+                self.waiting.clear();
+            }
+            Err(obstacle) => {
+                self.active = None;
+                self.waiting = obstacle.to_string();
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -25,6 +26,28 @@ use crate::{
 
 /// How long a worker may take to answer: only one that the scheduler starves for this long does not.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Frames that a worker holds in its hands: its largest batch, and copies of it.
+pub const IN_HAND: u32 = 1024;
+
+/// Ends the daemon when a worker panics: it could not keep running, and says so with its exit code.
+struct Alarm(u32);
+
+/// Set when a worker has ended in a panic.
+pub static FAILED: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            log::error!("worker {} ended in a panic: mcrd stops; please report the message above", self.0);
+            FAILED.store(true, SeqCst);
+            // The main thread waits for signals.
+            if let Err(error) = signal_hook::low_level::raise(signal_hook::consts::SIGTERM) {
+                log::error!("SIGTERM to self: {error}");
+            }
+        }
+    }
+}
 
 /// How a fleet is made.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +77,11 @@ pub struct Handle {
     pub cpu: Option<u32>,
     /// Frames that no socket has been promised.
     pub unpromised: u32,
-    /// Queues that it receives from, and sockets that it has.
+    /// Ingress queues that it serves.
     pub rx_queues: std::collections::BTreeSet<u32>,
-    thread: Option<JoinHandle<()>>,
+    /// Sockets that it has.
+    pub sockets: u32,
+    thread: Option<JoinHandle<Vec<Port>>>,
     _anchor: Option<Port>,
 }
 
@@ -76,15 +101,15 @@ impl Fleet {
         Ok(Self { handles, plan })
     }
 
-    /// Waits until every packet that the kernel has steered by now, and not lost, has been handled.
-    pub fn settle(posts: &[Post]) {
+    /// Waits until every packet that the kernel has steered by now, and not lost, has been handled; whether that was so in time.
+    pub fn settle(posts: &[Post]) -> bool {
         grace::wait_for_programs();
         let (done, answers) = channel();
         for post in posts {
             post.send(Command::Barrier { done: done.clone() });
         }
         drop(done);
-        wait_for(&answers, posts.len());
+        wait_for(&answers, posts.len())
     }
 
     /// Every worker's mailbox.
@@ -92,29 +117,24 @@ impl Fleet {
         self.handles.iter().map(|handle| handle.post.clone()).collect()
     }
 
-    /// Lets every worker handle what it has received, and waits for their end.
-    pub fn stop(&mut self) {
+    /// Lets every worker handle what it has received, and waits for their end; the sockets, to be closed after the program is detached.
+    pub fn stop(&mut self) -> Vec<Port> {
         for handle in &self.handles {
             handle.post.send(Command::Stop);
         }
-        for handle in &mut self.handles {
-            if let Some(thread) = handle.thread.take()
-                && thread.join().is_err()
-            {
-                log::error!("a worker ended in a panic; its message stands above");
-            }
-        }
+        let threads = self.handles.iter_mut().filter_map(|handle| handle.thread.take());
+        // A panic has been said by the thread itself.
+        threads.filter_map(|thread| thread.join().ok()).flatten().collect()
     }
 }
 
-/// Waits for `count` answers; says so where one does not come.
-pub fn wait_for(answers: &Receiver<()>, count: usize) {
-    for _ in 0..count {
-        if answers.recv_timeout(PATIENCE).is_err() {
-            log::warn!("a worker did not answer within {} s", PATIENCE.as_secs());
-            return;
-        }
+/// Waits for `count` answers; says so where one does not come in time.
+pub fn wait_for(answers: &Receiver<()>, count: usize) -> bool {
+    let all = (0..count).all(|_| answers.recv_timeout(PATIENCE).is_ok());
+    if !all {
+        log::warn!("a worker did not answer within {} s", PATIENCE.as_secs());
     }
+    all
 }
 
 /// A channel whose sender is cloned for each who answers.
@@ -145,15 +165,17 @@ fn start_worker(id: u32, plan: &Plan) -> anyhow::Result<Handle> {
         {
             log::warn!("worker {id} stays unbound: CPU {cpu}: {error}");
         }
-        worker.run(profile);
+        let _alarm = Alarm(id);
+        worker.run(profile)
     })?;
     Ok(Handle {
         post,
         memory,
         counters,
         cpu,
-        unpromised: plan.frames,
+        unpromised: plan.frames.saturating_sub(IN_HAND),
         rx_queues: Default::default(),
+        sockets: 0,
         thread: Some(thread),
         _anchor: anchor,
     })

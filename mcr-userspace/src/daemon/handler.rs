@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use super::{change::Obstacle, retire::Shared, state::State};
+use super::{
+    change::Obstacle,
+    retire::Shared,
+    state::{Live, State},
+};
 use crate::{
     config,
     control::{
@@ -75,7 +79,6 @@ impl State {
             (true, Some(file)) => Some(file.clone()),
             (false, _) => None,
         };
-        // Everything that can be refused, before anything changes.
         let old = self.set.get(&rule.name).filter(|_| replace).cloned();
         let entered = match old {
             Some(_) => self.set.replace(rule.clone()).map(|(_, warnings)| warnings),
@@ -85,48 +88,60 @@ impl State {
             Ok(more) => warnings.extend(more),
             Err(problem) => return Response::refused(problem.to_string()),
         }
-        let ready = match self.survey(&rule) {
-            Ok(wanted) => self.ensure_interfaces(&wanted).map_err(Obstacle::Wrong),
-            Err(Obstacle::Missing(_)) if wait => Ok(()),
-            Err(Obstacle::Missing(what)) => {
-                Err(Obstacle::Missing(format!("{what}; add --wait to let the rule wait for it")))
+        let mut live = match &old {
+            Some(old) => self.live.remove(&old.name).unwrap_or_default(),
+            None => self.new_live(),
+        };
+        // The new one is in place before the old one goes: no packet between finds neither.
+        let before = live.active.take();
+        let outcome = match self.activate(&rule, live.lineage) {
+            Err(Obstacle::Missing(what)) if wait => Ok(Err(Obstacle::Missing(what))),
+            Err(Obstacle::Missing(what)) => Err(format!("{what}; add --wait to let the rule wait for it")),
+            Err(Obstacle::Wrong(error)) => Err(format!("{error:#}")),
+            Ok(active) => Ok(Ok(active)),
+        };
+        let written = outcome.map_err(|why| format!("rule {}: {why}", rule.name)).and_then(|outcome| match &file {
+            Some(file) => match write_down(file, spec, &rule.name, old.is_some()) {
+                Ok(()) => Ok(outcome),
+                Err(why) => {
+                    outcome.into_iter().for_each(|active| self.retire(active));
+                    Err(why)
+                }
+            },
+            None => Ok(outcome),
+        });
+        let outcome = match written {
+            Ok(outcome) => outcome,
+            Err(message) => {
+                self.take_back(&rule, old, Live { active: before, ..live });
+                return Response::refused(message);
             }
-            Err(wrong) => Err(wrong),
         };
-        let persisted =
-            ready.map_err(|obstacle| format!("rule {}: {obstacle}", rule.name)).and_then(|()| match &file {
-                Some(file) => write_down(file, spec, &rule.name, old.is_some()),
-                None => Ok(()),
-            });
-        if let Err(message) = persisted {
-            self.take_back(&rule, old);
-            return Response::refused(message);
+        if let Err(obstacle) = &outcome {
+            warnings.push(format!("rule {} waits: {obstacle}", rule.name));
         }
+        live.take(outcome);
+        self.live.insert(rule.name.clone(), live);
+        before.into_iter().for_each(|active| self.retire(active));
         warnings.extend(receivers_on_host(&rule));
-        let replaced = old.is_some();
-        let name = rule.name.clone();
-        let change = match old {
-            Some(old) => Change::Replace { old, new: rule },
-            None => Change::Add(rule),
-        };
-        warnings.extend(self.apply(&change));
-        Response::RuleAdded { name, replaced, warnings }
+        Response::RuleAdded { name: rule.name, replaced: old.is_some(), warnings }
     }
 
-    /// Makes the set what it was before `rule` was entered.
-    fn take_back(&mut self, rule: &Rule, old: Option<Rule>) {
+    /// Makes the rules what they were before `rule` was entered.
+    fn take_back(&mut self, rule: &Rule, old: Option<Rule>, live: Live) {
         self.set.remove(&rule.name);
-        if let Some(old) = old
-            && let Err(problem) = self.set.insert(old)
-        {
-            log::error!("taking a change back: {problem}");
+        if let Some(old) = old {
+            self.live.insert(old.name.clone(), live);
+            if let Err(problem) = self.set.insert(old) {
+                log::error!("taking a change back: {problem}");
+            }
         }
     }
 
     fn rule_del(&mut self, name: String) -> Response {
         match self.set.remove(&name) {
             Some(_) => {
-                self.apply(&Change::Remove(name.clone()));
+                self.apply_all(&[Change::Remove(name.clone())]);
                 Response::RuleDeleted { name }
             }
             None => no_rule(&name),
@@ -158,9 +173,7 @@ impl State {
         let views: Vec<ChangeView> = changes.iter().map(ChangeView::from).collect();
         if !dry_run {
             self.set = built.set;
-            for change in &changes {
-                warnings.extend(self.apply(change));
-            }
+            warnings.extend(self.apply_all(&changes));
             log::info!(
                 "reloaded {}: {} change{}",
                 file.display(),

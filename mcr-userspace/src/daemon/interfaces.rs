@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io};
 use anyhow::{Context, bail};
 use mcr_common::limits::MAX_SOCKETS;
 
-use super::fleet::{Fleet, Plan, answers, wait_for};
+use super::fleet::{Fleet, IN_HAND, Plan, answers, wait_for};
 use crate::{
     config::Mode,
     forward::{mailbox::Command, plan::EgressFacts, rule::InterfaceId},
@@ -25,8 +25,6 @@ const EGRESS_FILL: u32 = 512;
 const EGRESS_SEND: u32 = 2048;
 /// The fewest frames worth receiving into.
 const LEAST_FILL: u32 = 512;
-/// Frames that a worker holds in its hands: its largest batch, and copies of it.
-const IN_HAND: u32 = 1024;
 /// Bytes of an Ethernet header with a tag.
 const ETHERNET: u32 = 18;
 
@@ -52,6 +50,11 @@ pub struct Interface {
     pub reason: String,
     /// Index of its queue 0 in the program's map of sockets.
     pub xsk_base: u32,
+    /// Indices from there on that are its own.
+    pub span: u32,
+    /// Why it forwards nothing any more; empty while it does.
+    pub lost: String,
+    is_ingress: bool,
     bound: BTreeSet<u32>,
 }
 
@@ -76,8 +79,19 @@ impl Interfaces {
     /// Whether `nic` has all sockets that `role` needs.
     pub fn serves(&self, name: &str, role: Role, workers: u32) -> bool {
         self.find(name).is_some_and(|(_, interface)| {
-            queues(&interface.nic, role, workers).all(|queue| interface.bound.contains(&queue))
+            (role == Role::Egress || interface.is_ingress)
+                && queues(&interface.nic, role, workers).all(|queue| interface.bound.contains(&queue))
         })
+    }
+
+    /// What can be refused before anything is touched.
+    pub fn check(&self, nic: &Nic, role: Role, mode: Mode, plan: &Plan) -> anyhow::Result<()> {
+        if let Some((_, known)) = self.find(&nic.name)
+            && known.nic.ifindex != nic.ifindex
+        {
+            bail!("{}: it was deleted and made again, and mcrd still holds the old one; restart mcrd", nic.name);
+        }
+        check(nic, role, mode, plan)
     }
 
     /// Attaches the program and binds the sockets that `role` needs and that are not there yet.
@@ -90,7 +104,6 @@ impl Interfaces {
         fleet: &mut Fleet,
     ) -> anyhow::Result<()> {
         let workers = fleet.plan.workers;
-        check(nic, role, workers, fleet.plan.frame_size)?;
         let id = match self.find(&nic.name) {
             Some((id, _)) => id,
             None => self.add(nic, mode, program, fleet)?,
@@ -110,13 +123,17 @@ impl Interfaces {
             interface.zero_copy = port.is_zero_copy();
         }
         let fds: Vec<(u32, i32)> = opened.iter().map(|(_, queue, port)| (*queue, port.fd())).collect();
-        hand_over(id, nic, opened, fleet);
+        hand_over(id, nic, role, opened, fleet);
+        interface.is_ingress |= role == Role::Ingress;
+        interface.bound.extend(&wanted);
+        for queue in &wanted {
+            log::info!("{}", super::report::queue_line(interface, *queue, workers));
+        }
         // Only now: the kernel finds the fill rings full.
         for (queue, fd) in fds {
             program
                 .set_socket(interface.xsk_base + queue, &fd)
                 .with_context(|| format!("{}: queue {queue}: entering its socket", nic.name))?;
-            interface.bound.insert(queue);
         }
         Ok(())
     }
@@ -140,6 +157,9 @@ impl Interfaces {
             zero_copy: false,
             reason,
             xsk_base: self.next_base,
+            span,
+            lost: String::new(),
+            is_ingress: false,
             bound: BTreeSet::new(),
         };
         self.list.push(interface);
@@ -154,6 +174,33 @@ impl Interfaces {
             self.next_base = interface.xsk_base;
             if let Err(error) = program.detach(interface.nic.ifindex) {
                 log::warn!("{}: detaching: {error}", interface.nic.name);
+            }
+        }
+    }
+
+    /// Looks at each interface again: outputs learn of a new address, MAC or MTU, and one that is gone is said to be.
+    pub fn refresh(&mut self, fleet: &Fleet) {
+        for (id, interface) in self.list.iter_mut().enumerate() {
+            let name = interface.nic.name.clone();
+            let lost = match Nic::read(&name) {
+                Ok(now) if now.ifindex == interface.nic.ifindex => {
+                    if facts(&now, fleet.plan.frame_size) != facts(&interface.nic, fleet.plan.frame_size) {
+                        log::info!("{name}: its address, MAC or MTU has changed");
+                        for handle in &fleet.handles {
+                            handle.post.send(Command::Update { id, facts: facts(&now, fleet.plan.frame_size) });
+                        }
+                    }
+                    (interface.nic.mac, interface.nic.address, interface.nic.mtu) = (now.mac, now.address, now.mtu);
+                    String::new()
+                }
+                Ok(_) => format!("{name} was deleted and made again; restart mcrd to use it"),
+                Err(error) => format!("{name} is gone: {error}; restart mcrd once it is back"),
+            };
+            if lost != interface.lost {
+                if !lost.is_empty() {
+                    log::warn!("{lost}");
+                }
+                interface.lost = lost;
             }
         }
     }
@@ -177,8 +224,20 @@ fn queues(nic: &Nic, role: Role, workers: u32) -> impl Iterator<Item = u32> + us
     }
 }
 
-/// What can be refused before anything is touched.
-fn check(nic: &Nic, role: Role, workers: u32, frame_size: u32) -> anyhow::Result<()> {
+fn check(nic: &Nic, role: Role, mode: Mode, plan: &Plan) -> anyhow::Result<()> {
+    let Plan { workers, frame_size, .. } = *plan;
+    if mode == Mode::Zerocopy && !plan.zero_copy {
+        bail!(
+            "{}: mode zerocopy, but the workers' frames are in copy mode since mcrd started; restart it with --mode zerocopy",
+            nic.name
+        );
+    }
+    if matches!(mode, Mode::Copy | Mode::Skb) && plan.zero_copy {
+        bail!(
+            "{}: its mode allows no zero-copy, which the workers' frames have since mcrd started; restart it with --mode copy",
+            nic.name
+        );
+    }
     if nic.driver == "802.1Q VLAN Support" {
         bail!(
             "{}: a VLAN interface has no packets of its own for XDP; use the interface below it, with `vlan` in the rule",
@@ -259,32 +318,31 @@ fn zero_copy_refusal(nic: &Nic) -> Option<String> {
     }
 }
 
-/// Opens sockets on these queues, each at its worker.
+/// Opens sockets on these queues, each at its worker. What is left of a worker's frames is shared among them.
 fn open(nic: &Nic, role: Role, wanted: &[u32], fleet: &mut Fleet) -> anyhow::Result<Vec<(usize, u32, Port)>> {
-    let workers = fleet.plan.workers;
-    let mut opened = Vec::new();
+    let mut opened: Vec<(usize, u32, Port)> = Vec::new();
     let mut promised = Vec::new();
-    let result = wanted.iter().try_for_each(|&queue| {
-        let worker = (queue % workers) as usize;
+    let result = wanted.iter().enumerate().try_for_each(|(at, &queue)| {
+        let worker = (queue % fleet.plan.workers) as usize;
+        let to_come = wanted[at..].iter().filter(|other| **other % fleet.plan.workers == worker as u32).count() as u32;
+        let is_first = opened.iter().all(|(other, ..)| *other != worker);
         let handle = &mut fleet.handles[worker];
         // A worker sends on the queue of its own number, whatever the role now: it may become an egress later.
         let send = if queue == worker as u32 { EGRESS_SEND } else { 0 };
+        let share = handle.unpromised.saturating_sub(send) / to_come;
         let fill = match role {
-            Role::Ingress => FILL_RING.min(handle.unpromised.saturating_sub(send)),
-            Role::Egress => EGRESS_FILL,
+            Role::Ingress => share.min(FILL_RING),
+            Role::Egress => share.min(EGRESS_FILL),
         };
-        if fill < LEAST_FILL.min(EGRESS_FILL) || fill + send > handle.unpromised {
+        if fill < LEAST_FILL {
             bail!("{}: no frames are left for it; raise [limits] frames and restart mcrd", nic.name);
         }
         handle.unpromised -= fill + send;
         promised.push((worker, fill + send));
-        let first = handle.memory.clone();
-        let bind = if fleet.plan.zero_copy && handle.rx_queues.is_empty() && opened_none(&opened, worker) {
-            Bind::ZeroCopy
-        } else {
-            Bind::Shared
-        };
-        let port = Port::open(&first, &nic.name, queue, bind, Quota { fill, send })
+        // The first socket of a zero-copy UMEM says what it is; all others share it.
+        let is_owner = fleet.plan.zero_copy && handle.sockets == 0 && is_first;
+        let bind = if is_owner { Bind::ZeroCopy } else { Bind::Shared };
+        let port = Port::open(&handle.memory, &nic.name, queue, bind, Quota { fill, send })
             .map_err(|error| refused(nic, queue, error))?;
         opened.push((worker, queue, port));
         Ok(())
@@ -296,10 +354,6 @@ fn open(nic: &Nic, role: Role, wanted: &[u32], fleet: &mut Fleet) -> anyhow::Res
         return Err(error);
     }
     Ok(opened)
-}
-
-fn opened_none(opened: &[(usize, u32, Port)], worker: usize) -> bool {
-    opened.iter().all(|(other, ..)| *other != worker)
 }
 
 /// What a failed bind means to the user.
@@ -319,19 +373,31 @@ fn refused(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
 }
 
 /// Gives each worker its sockets, and waits until their fill rings are full.
-fn hand_over(id: InterfaceId, nic: &Nic, opened: Vec<(usize, u32, Port)>, fleet: &mut Fleet) {
+fn hand_over(id: InterfaceId, nic: &Nic, role: Role, opened: Vec<(usize, u32, Port)>, fleet: &mut Fleet) {
     let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
     for (worker, queue, port) in opened {
-        fleet.handles[worker].rx_queues.insert(queue);
+        fleet.handles[worker].sockets += 1;
         shares[worker].push((queue, port));
     }
     let (done, answer) = answers();
-    for (handle, ports) in fleet.handles.iter().zip(shares) {
+    for (worker, (handle, ports)) in fleet.handles.iter_mut().zip(shares).enumerate() {
+        let mut fill = EGRESS_FILL;
+        if role == Role::Ingress {
+            let own = (0..nic.rx_queues).filter(|queue| queue % fleet.plan.workers == worker as u32);
+            handle.rx_queues.extend(own);
+            // A socket that only sent until now receives too.
+            let more = handle.unpromised.min(FILL_RING - EGRESS_FILL);
+            if ports.iter().all(|(queue, _)| *queue != worker as u32) && (worker as u32) < nic.rx_queues {
+                handle.unpromised -= more;
+                fill += more;
+            }
+        }
         handle.post.send(Command::Attach {
             id,
             ifindex: nic.ifindex,
-            facts: facts(nic),
+            facts: facts(nic, fleet.plan.frame_size),
             partial_checksums: nic.leaves_partial_checksums(),
+            fill,
             ports,
             done: done.clone(),
         });
@@ -340,9 +406,10 @@ fn hand_over(id: InterfaceId, nic: &Nic, opened: Vec<(usize, u32, Port)>, fleet:
     wait_for(&answer, fleet.handles.len());
 }
 
-/// What outputs need to know of an interface.
-pub fn facts(nic: &Nic) -> EgressFacts {
-    EgressFacts { mac: nic.mac, address: nic.address, mtu: nic.mtu }
+/// What outputs need to know of an interface. No packet is larger than a frame with room for a tag, whatever the MTU says.
+pub fn facts(nic: &Nic, frame_size: u32) -> EgressFacts {
+    let mtu = nic.mtu.min(Memory::packet_capacity(frame_size) - ETHERNET);
+    EgressFacts { mac: nic.mac, address: nic.address, mtu }
 }
 
 /// How workers are made for the interfaces known at start, with a reserve for one more of each kind.

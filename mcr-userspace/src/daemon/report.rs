@@ -17,16 +17,16 @@ use crate::{
     rules::rule::{Output, Ports, Rule},
 };
 
-/// What an interface was granted, in one line.
-pub fn interface_line(interface: &Interface) -> String {
+/// What a queue of an interface was granted, in one line.
+pub fn queue_line(interface: &Interface, queue: u32, workers: u32) -> String {
     let nic = &interface.nic;
     let reason = if interface.reason.is_empty() { String::new() } else { format!(" ({})", interface.reason) };
     format!(
-        "{}: driver {}, {} queue{}, XDP in {} mode, AF_XDP {}{reason}",
+        "{} queue {queue} of {}: worker {}, driver {}, XDP in {} mode, AF_XDP {}{reason}",
         nic.name,
-        if nic.driver.is_empty() { "unknown" } else { &nic.driver },
         nic.rx_queues,
-        if nic.rx_queues == 1 { "" } else { "s" },
+        queue % workers,
+        if nic.driver.is_empty() { "unknown" } else { &nic.driver },
         interface.attachment,
         xsk(interface),
     )
@@ -94,7 +94,8 @@ impl State {
 
     fn warnings(&self) -> Vec<String> {
         let waiting = self.live.iter().filter(|(_, live)| live.active.is_none());
-        waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting)).collect()
+        let lost = self.interfaces.iter().map(|interface| interface.lost.clone()).filter(|lost| !lost.is_empty());
+        waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting)).chain(lost).collect()
     }
 
     /// What a rule has counted under its name: before it was replaced, in the one that is being replaced, and now.

@@ -1,8 +1,12 @@
 //! Rules that are gone: their packets are waited for, their counters kept, and then their slots are free.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::Receiver},
-    time::Duration,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc::Receiver,
+    },
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -12,8 +16,10 @@ use super::{
 };
 use crate::forward::mailbox::Command;
 
-/// How often rules are asked after that wait for an egress, or for an interface.
-const AGAIN: Duration = Duration::from_millis(500);
+/// How often interfaces, rules that wait and counters are looked after.
+const TICK: Duration = Duration::from_millis(500);
+/// How often workers are asked whether they have forgotten a rule.
+const SOON: Duration = Duration::from_millis(5);
 
 /// The daemon's state, and what its caretaker waits for.
 pub struct Shared {
@@ -47,42 +53,43 @@ impl Shared {
 
     /// Notes what the kernel has steered, waits until it is handled or lost, and sets the one off against the other.
     pub fn settle(&self) {
-        let (actives, posts) = {
+        let (noted, posts) = {
             let state = self.lock();
-            state.note_steered();
-            (state.actives().cloned().collect::<Vec<_>>(), posts(&state))
+            (state.note_steered(), posts(&state))
         };
-        Fleet::settle(&posts);
-        actives.iter().for_each(|active| active.settle());
+        if Fleet::settle(&posts) {
+            noted.iter().for_each(|(active, steered)| active.settle(*steered));
+        }
     }
 
-    /// The caretaker's work, until `ended` says so.
-    pub fn care(&self, ended: impl Fn() -> bool) {
+    /// Makes the caretaker see at once that it is to end.
+    pub fn end(&self, ended: &AtomicBool) {
+        // Under the lock: the caretaker looks at `ended` under it before it waits.
+        let _state = self.lock();
+        ended.store(true, SeqCst);
+        self.bell.notify_all();
+    }
+
+    /// The caretaker's work, until it is to end.
+    pub fn care(&self, ended: &AtomicBool) {
         let mut leaving: Vec<Leaving> = Vec::new();
-        while !ended() {
-            let batch: Vec<Arc<Active>> = {
-                let state = self.lock();
-                let busy = |state: &mut State| state.retiring.len() == leaving.len() && !ended();
-                let (mut state, timeout) =
-                    self.bell.wait_timeout_while(state, AGAIN, busy).unwrap_or_else(PoisonError::into_inner);
-                if timeout.timed_out() {
-                    state.wake_waiting();
-                    if let Err(error) = state.flows.tidy() {
-                        log::error!("tidying the kernel's table of shapes: {error}");
-                    }
-                }
-                let known = |active: &Arc<Active>| leaving.iter().any(|other| Arc::ptr_eq(&other.active, active));
-                state.retiring.iter().filter(|active| !known(active)).cloned().collect()
-            };
+        let mut ticked = Instant::now();
+        while !ended.load(SeqCst) {
+            let batch = self.wait_for_work(&leaving, ended);
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.lock().tick();
+            }
             if !batch.is_empty() {
                 // The kernel has let go of the rules; once the rings have passed this moment, no frame names their slots.
                 let posts = posts(&self.lock());
-                Fleet::settle(&posts);
-                let state = self.lock();
-                leaving.extend(batch.into_iter().map(|active| ask_to_forget(&state, active)));
+                if Fleet::settle(&posts) {
+                    let state = self.lock();
+                    leaving.extend(batch.into_iter().map(|active| ask_to_forget(&state, active)));
+                }
             }
             leaving.retain_mut(|rule| {
-                while rule.missing > 0 && rule.answer.recv_timeout(Duration::from_millis(2)).is_ok() {
+                while rule.missing > 0 && rule.answer.try_recv().is_ok() {
                     rule.missing -= 1;
                 }
                 if rule.missing == 0 {
@@ -91,6 +98,17 @@ impl Shared {
                 rule.missing > 0
             });
         }
+    }
+
+    /// Waits until rules have been retired that are not leaving yet, or until it is time to look around; those rules.
+    fn wait_for_work(&self, leaving: &[Leaving], ended: &AtomicBool) -> Vec<Arc<Active>> {
+        // Those that are leaving answer soon, but for an egress that is stalled.
+        let patience = if leaving.is_empty() { TICK } else { SOON };
+        let nothing_new = |state: &mut State| state.retiring.len() == leaving.len() && !ended.load(SeqCst);
+        let (state, _) =
+            self.bell.wait_timeout_while(self.lock(), patience, nothing_new).unwrap_or_else(PoisonError::into_inner);
+        let known = |active: &Arc<Active>| leaving.iter().any(|other| Arc::ptr_eq(&other.active, active));
+        state.retiring.iter().filter(|active| !known(active)).cloned().collect()
     }
 }
 
@@ -111,11 +129,7 @@ impl State {
     /// Keeps what a forgotten rule has counted, and frees its slot.
     fn bury(&mut self, active: &Arc<Active>) {
         let slot = active.value.slot;
-        match self.program.count(slot) {
-            Ok(count) => active.note_steered(count),
-            Err(error) => log::error!("{}: reading its counters: {error}", active.rule.name),
-        }
-        active.settle();
+        active.settle(self.steered(active));
         let reading = active.read();
         self.gone.add(&reading);
         if let Some(live) = self.live.get_mut(&active.rule.name)

@@ -17,11 +17,11 @@ use signal_hook::{
 
 use super::{
     change::read_nic,
-    fleet::allowed_cpus,
+    fleet::{FAILED, Fleet, allowed_cpus},
     interfaces::{Interfaces, Role},
     metrics,
     options::Options,
-    report::{final_line, interface_line},
+    report::final_line,
     retire::Shared,
     slots::{QUARANTINE, Slots},
     state::{State, Totals},
@@ -46,7 +46,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let ended = Arc::new(AtomicBool::new(false));
     let caretaker = {
         let (shared, ended) = (shared.clone(), ended.clone());
-        thread::Builder::new().name("mcr-caretaker".into()).spawn(move || shared.care(|| ended.load(SeqCst)))?
+        thread::Builder::new().name("mcr-caretaker".into()).spawn(move || shared.care(&ended))?
     };
     if let Some(metrics) = metrics {
         metrics::serve(metrics, shared.clone())?;
@@ -61,12 +61,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         reload(&shared);
     }
     serving.stop();
-    ended.store(true, SeqCst);
-    shared.ring();
+    shared.end(&ended);
     if caretaker.join().is_err() {
         log::error!("the caretaker ended in a panic; its message stands above");
     }
-    println!("{}", final_line(&stop(&shared)));
+    println!("{}", final_line(&stop(&shared)?));
+    anyhow::ensure!(!FAILED.load(SeqCst), "a worker ended in a panic");
     Ok(())
 }
 
@@ -108,17 +108,12 @@ fn start(options: Options) -> anyhow::Result<State> {
         options,
     };
     state.ensure_interfaces(&known)?;
-    let rules: Vec<_> = state.set.iter().cloned().collect();
-    for rule in rules {
-        if let Some(warning) = state.apply(&Change::Add(rule)) {
-            log::warn!("{warning}");
-        }
+    let rules: Vec<Change> = state.set.iter().cloned().map(Change::Add).collect();
+    for warning in state.apply_all(&rules) {
+        log::warn!("{warning}");
     }
     if state.interfaces.iter().next().is_none() {
         log::info!("no interface yet: each is attached with the first rule that names it");
-    }
-    for interface in state.interfaces.iter() {
-        log::debug!("{}", interface_line(interface));
     }
     Ok(state)
 }
@@ -157,19 +152,15 @@ fn reload(shared: &Shared) {
     }
 }
 
-/// Stops taking packets, waits for what is in flight, and adds up.
-fn stop(shared: &Shared) -> Totals {
-    {
-        let mut guard = shared.lock();
-        let state = &mut *guard;
-        state.interfaces.detach_all(&mut state.program);
-    }
+/// Stops taking packets, lets workers finish, detaches, and adds up.
+fn stop(shared: &Shared) -> anyhow::Result<Totals> {
+    shared.lock().flows.close().context("letting the program pass everything on")?;
     shared.settle();
     let mut guard = shared.lock();
     let state = &mut *guard;
-    // Sockets are closed with the workers: after the program is gone from the interfaces.
-    if let Some(fleet) = &mut state.fleet {
-        fleet.stop();
-    }
-    state.totals()
+    let sockets = state.fleet.as_mut().map(Fleet::stop);
+    // Some drivers reset the link when the program goes: nothing is under way any more. The sockets are closed last.
+    state.interfaces.detach_all(&mut state.program);
+    drop(sockets);
+    Ok(state.totals())
 }

@@ -32,6 +32,11 @@ impl Slots {
         })
     }
 
+    /// How many can be taken.
+    pub fn left(&self) -> usize {
+        self.free.len() + (self.total - self.next) as usize
+    }
+
     /// Puts a slot back.
     pub fn put(&mut self, slot: u32) {
         self.free.push(slot);

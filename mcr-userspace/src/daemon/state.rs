@@ -12,7 +12,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    kernel::{flows::Flows, program::Program},
+    kernel::{flows::Flows, nic::Nic, program::Program},
     rules::{rule::Output, set::RuleSet},
 };
 
@@ -55,6 +55,10 @@ pub struct Live {
     pub active: Option<Arc<Active>>,
     /// Why it waits.
     pub waiting: String,
+    /// The interfaces as they were when it could not be started: there is no use in trying again with the same.
+    pub tried: Vec<Nic>,
+    /// Whether its expired TTLs have been spoken of.
+    pub said_expired: bool,
     /// What the rule of this name counted before it was replaced, and that one's outputs.
     pub carried: Reading,
     /// The outputs that `carried` counts.
@@ -115,12 +119,21 @@ impl State {
         self.live.values().filter_map(|live| live.active.as_ref()).chain(&self.retiring)
     }
 
-    /// Asks the kernel what it has steered for every rule that has a slot.
-    pub fn note_steered(&self) {
-        for active in self.actives() {
-            match self.program.count(active.value.slot) {
-                Ok(count) => active.note_steered(count),
-                Err(error) => log::error!("{}: reading its counters: {error}", active.rule.name),
+    /// Asks the kernel what it has steered for every rule that has a slot: the packets of each.
+    pub fn note_steered(&self) -> Vec<(Arc<Active>, u64)> {
+        self.actives().map(|active| (active.clone(), self.steered(active))).collect()
+    }
+
+    /// Asks the kernel what it has steered for a rule.
+    pub fn steered(&self, active: &Active) -> u64 {
+        match self.program.count(active.value.slot) {
+            Ok(count) => {
+                active.note_steered(count);
+                count.packets
+            }
+            Err(error) => {
+                log::error!("{}: reading its counters: {error}", active.rule.name);
+                0
             }
         }
     }

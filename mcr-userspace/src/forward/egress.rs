@@ -69,6 +69,9 @@ impl Desk<'_> {
     #[inline]
     fn complete(&mut self, frame: Frame) {
         let flight = self.flights[frame.index(self.memory) as usize];
+        if !flight.under_way {
+            return self.pool.put(frame);
+        }
         if flight.refused {
             return self.drop(frame, OutputDrop::TxRefused);
         }
@@ -81,16 +84,21 @@ impl Desk<'_> {
         self.pool.put(frame);
     }
 
+    /// Counts a frame as lost that stays with the kernel; should it complete, it only comes back to the pool.
+    fn give_up(&mut self, frame: usize) {
+        let flight = std::mem::take(&mut self.flights[frame]);
+        if flight.under_way {
+            if let Some(output) = self.output(flight) {
+                output.dropped[OutputDrop::LinkDown as usize].add(1);
+            }
+            self.table.returned(flight.slot);
+        }
+    }
+
     /// At the end: what is under way now never completes.
     pub fn abandon(&mut self) {
-        for at in 0..self.flights.len() {
-            let flight = std::mem::take(&mut self.flights[at]);
-            if flight.under_way {
-                if let Some(output) = self.output(flight) {
-                    output.dropped[OutputDrop::LinkDown as usize].add(1);
-                }
-                self.table.returned(flight.slot);
-            }
+        for frame in 0..self.flights.len() {
+            self.give_up(frame);
         }
     }
 }
@@ -146,7 +154,17 @@ impl Egress {
         let flights = &mut desk.flights;
         self.link = port.kick(desk.memory, |frame| flights[frame as usize].refused = true);
         if self.link == Link::Down {
-            port.take_back(|frame| desk.drop(frame, OutputDrop::LinkDown));
+            // What was sent before the link went down is told from what was not.
+            self.reap(port, desk);
+            let mut unsent = Vec::new();
+            let mut kept = Vec::new();
+            port.take_back(desk.memory, |frame| unsent.push(frame), |frame| kept.push(frame));
+            for frame in unsent {
+                desk.drop(frame, OutputDrop::LinkDown);
+            }
+            for frame in kept {
+                desk.give_up(frame as usize);
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Command {
         facts: EgressFacts,
         /// Whether its frames may carry partial checksums.
         partial_checksums: bool,
+        /// Frames that each socket of it keeps for receiving, those attached before included.
+        fill: u32,
         /// Sockets not attached before, each with its queue.
         ports: Vec<(u32, Port)>,
         /// Told when their fill rings are full.

@@ -62,14 +62,10 @@ impl Table {
         }
     }
 
-    /// The slot of the rule that takes a packet: the one that the kernel named, where that rule is still known and does take it;
-    /// else what the same lookup finds here.
+    /// The slot of the rule that takes a packet, by the kernel's own lookup: for drivers that carry no metadata.
     #[inline]
-    pub fn find(&self, hint: Option<u32>, ifindex: u32, datagram: &Datagram) -> Option<u32> {
-        match hint {
-            Some(slot) if self.get(slot).is_some_and(|entry| entry.rule.covers(ifindex, datagram)) => Some(slot),
-            _ => lookup::find(&self.index, ifindex, datagram).map(|value| value.slot),
-        }
+    pub fn find(&self, ifindex: u32, datagram: &Datagram) -> Option<u32> {
+        lookup::find(&self.index, ifindex, datagram).map(|value| value.slot)
     }
 
     /// The rule of a slot.
@@ -110,7 +106,7 @@ impl Table {
 
 /// A worker's own table names slots only.
 const fn flow_value(slot: u32) -> FlowValue {
-    FlowValue { slot, xsk_base: 0 }
+    FlowValue { slot, xsk_base: 0, queues: 0 }
 }
 
 #[cfg(test)]

@@ -102,8 +102,8 @@ impl Worker {
         }
     }
 
-    /// Runs until it is stopped.
-    pub fn run(mut self, profile: Profile) {
+    /// Runs until it is stopped. Its sockets come back: they are to be closed once the program is detached.
+    pub fn run(mut self, profile: Profile) -> Vec<Port> {
         let mut waiter = Waiter::new(profile);
         let mut set = Vec::new();
         let mut probed = Instant::now();
@@ -133,6 +133,7 @@ impl Worker {
             }
         }
         self.drain();
+        self.bound.into_iter().map(|bound| bound.port).collect()
     }
 
     /// Each ring once; the packets handled.
@@ -172,19 +173,25 @@ impl Worker {
         };
         let (ifindex, partial_checksums) = (*ifindex, *partial_checksums);
         let hint = frame.take_slot(&self.memory);
-        let Parsed::Datagram(datagram) = parse(frame.bytes(&self.memory)) else {
-            self.counters.orphans.add(1);
-            return self.pool.put(frame);
+        let datagram = match parse(frame.bytes(&self.memory)) {
+            Parsed::Datagram(datagram) => Some(datagram),
+            Parsed::Fragment(_) | Parsed::Other => None,
         };
-        let Some(slot) = self.table.find(hint, ifindex, &datagram) else {
-            self.counters.orphans.add(1);
-            return self.pool.put(frame);
-        };
-        let Some((rule, counters)) = self.table.get(slot).map(|entry| (entry.rule.clone(), entry.counters.clone()))
+        // The kernel's word where it came along; its lookup, repeated here, where the driver carries no metadata.
+        let slot = hint.or_else(|| self.table.find(ifindex, datagram.as_ref()?));
+        let entry = slot.and_then(|slot| self.table.get(slot).map(|entry| (slot, entry)));
+        let Some((slot, rule, counters)) =
+            entry.map(|(slot, entry)| (slot, entry.rule.clone(), entry.counters.clone()))
         else {
+            self.counters.orphans.add(1);
             return self.pool.put(frame);
         };
+        // What the kernel counted for this slot has arrived, whatever becomes of it here.
         counters.received.add(1);
+        let Some(datagram) = datagram.filter(|datagram| rule.covers(ifindex, datagram)) else {
+            counters.dropped[RuleDrop::RuleGone as usize].add(1);
+            return self.pool.put(frame);
+        };
         let Some(end) = end_of_packet(frame.bytes(&self.memory), &datagram) else {
             counters.dropped[RuleDrop::Malformed as usize].add(1);
             return self.pool.put(frame);
@@ -288,8 +295,8 @@ impl Worker {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Attach { id, ifindex, facts, partial_checksums, ports, done } => {
-                self.attach(id, ifindex, facts, partial_checksums, ports);
+            Command::Attach { id, ifindex, facts, partial_checksums, fill, ports, done } => {
+                self.attach(id, ifindex, facts, partial_checksums, fill, ports);
                 // Whoever waited may have given up.
                 let _ = done.send(());
             }
@@ -317,15 +324,22 @@ impl Worker {
         ifindex: u32,
         facts: EgressFacts,
         partial_checksums: bool,
+        fill: u32,
         ports: Vec<(u32, Port)>,
     ) {
+        for bound in self.bound.iter_mut().filter(|bound| bound.interface == id) {
+            bound.port.raise_fill(fill);
+        }
         for (queue, mut port) in ports {
             port.refill(&mut self.pool);
             self.bound.push(Bound { port, interface: id, queue, received: 0 });
         }
         let own = self.bound.iter().position(|bound| bound.interface == id && bound.queue == self.id);
-        let egress = own.map(|port| Egress::new(facts, port));
-        self.interfaces.insert(id, Interface { ifindex, partial_checksums, egress });
+        let interface = self.interfaces.entry(id).or_insert(Interface { ifindex, partial_checksums, egress: None });
+        // An egress that is there has frames lined up.
+        if interface.egress.is_none() {
+            interface.egress = own.map(|port| Egress::new(facts, port));
+        }
     }
 
     /// Tells those whose packets have all been handled.
@@ -342,13 +356,13 @@ impl Worker {
     }
 
     /// At the end: waits for what is under way, counts what never comes back, and checks that no frame was lost.
-    fn drain(mut self) {
+    fn drain(&mut self) {
         let deadline = Instant::now() + DRAIN_PATIENCE;
         while self.bound.iter().any(|bound| bound.port.sending() > 0) && Instant::now() < deadline {
             self.flush();
             std::thread::sleep(Duration::from_micros(200));
         }
-        let Self { memory, pool, flights, table, counters, .. } = &mut self;
+        let Self { memory, pool, flights, table, counters, .. } = self;
         Desk { memory, pool, flights, table, counters }.abandon();
         self.counters.frames_free.set(self.pool.len() as u64);
         let in_rings: u32 = self.bound.iter().map(|bound| bound.port.frames()).sum();

@@ -161,6 +161,11 @@ impl Flows {
         self.apply(&effects)
     }
 
+    /// Lets the program pass everything on from now on.
+    pub fn close(&mut self) -> Result<(), MapError> {
+        self.switch(Vec::new(), Vec::new())
+    }
+
     /// Lets the kernel forget shapes that no rule uses.
     pub fn tidy(&mut self) -> Result<(), MapError> {
         if self.kernel_shapes != self.index.shape_list || self.kernel_groups != self.index.group_list {

@@ -3,5 +3,6 @@
 pub mod nic;
 pub mod program;
 pub mod flows;
+pub mod version;
 pub mod grace;
 pub mod igmp;

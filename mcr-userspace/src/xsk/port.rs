@@ -19,6 +19,7 @@ use super::{
     txring::TxRing,
     umem::{FILL_RING, Memory},
 };
+use crate::kernel::version as kernel;
 
 /// Descriptors of the RX ring: as many as the fill ring has frames, so that it never overflows before that one is empty.
 const RX_RING: u32 = FILL_RING;
@@ -26,6 +27,8 @@ const RX_RING: u32 = FILL_RING;
 pub const TX_RING: u32 = 2048;
 /// Descriptors that one `sendto` may send in copy mode; 32 unless set (`XDP_MAX_TX_SKB_BUDGET`, Linux 6.17).
 const TX_BUDGET: u32 = 512;
+/// The budget where it cannot be set.
+const LEAST_BUDGET: u32 = 32;
 /// linux/if_xdp.h.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 /// Bytes of skbs under way that the kernel allows a socket in copy mode.
@@ -79,8 +82,12 @@ pub struct Port {
     /// Descriptors ever put into the TX ring, and which they were: number `n` at `n % TX_RING`.
     submitted: u64,
     order: Box<[FrameDesc]>,
-    /// Descriptors numbered below this have been taken back, or been completed long ago.
+    /// Descriptors that the kernel is known to have read; it may have read more (see [`kick`](Self::kick)).
+    consumed: u64,
+    /// Descriptors numbered below this have been taken back.
     void_below: u64,
+    /// End of the UMEM: a completed address beyond it is a descriptor that was made invalid.
+    umem_end: usize,
     /// Frames in the TX and completion rings.
     sending: u32,
     scratch: Box<[FrameDesc]>,
@@ -131,8 +138,10 @@ impl Port {
             quota: Quota { fill: quota.fill.min(FILL_RING), send: quota.send.min(TX_RING) },
             receiving: 0,
             submitted: 0,
+            consumed: 0,
             order: vec![FrameDesc::default(); TX_RING as usize].into(),
             void_below: 0,
+            umem_end: memory.frames() as usize * memory.frame_size(),
             sending: 0,
             scratch: vec![FrameDesc::default(); BATCH].into(),
         })
@@ -156,6 +165,11 @@ impl Port {
     /// Frames in its TX and completion rings.
     pub fn sending(&self) -> u32 {
         self.sending
+    }
+
+    /// Keeps at least so many frames with the kernel for receiving.
+    pub fn raise_fill(&mut self, frames: u32) {
+        self.quota.fill = self.quota.fill.max(frames.min(FILL_RING));
     }
 
     /// Packets that wait in the RX ring.
@@ -231,30 +245,37 @@ impl Port {
 
     /// Makes the kernel send what is in the TX ring. `refused` is told of each frame that the kernel took and did not send; its
     /// completion comes all the same.
+    ///
+    /// In copy mode the kernel answers EBUSY for exactly one frame, the last that it read (`xsk_generic_xmit()`, net/xdp/xsk.c). Which
+    /// one that is it says through the ring's consumer, from Linux 6.17 on at once; before, only when the ring is empty. There the
+    /// frame after the last one known to be read is taken: right where all are refused, as without carrier, and else of the same batch.
     #[inline]
     pub fn kick(&mut self, memory: &Memory, mut refused: impl FnMut(u32)) -> Link {
         if self.zero_copy && !self.tx.needs_wakeup() {
             return Link::Up;
         }
+        let mut in_vain = 0;
         loop {
-            let before = self.unread();
-            if before == 0 {
+            let before = self.consumed();
+            if before == self.submitted {
                 return Link::Up;
             }
             match self.wake() {
                 // In zero-copy mode the driver reads the ring in its own time.
-                0 => return Link::Up,
+                0 if self.zero_copy => return Link::Up,
                 libc::ENETDOWN | libc::ENXIO => return Link::Down,
-                // The descriptor before the consumer was dropped: xsk_generic_xmit() in net/xdp/xsk.c.
                 libc::EBUSY if !self.zero_copy => {
-                    let last = self.submitted - u64::from(self.unread());
-                    if let Some(number) = last.checked_sub(1).filter(|n| *n >= self.void_below) {
+                    self.consumed = self.consumed().max(before + 1);
+                    let number = self.consumed - 1;
+                    if number >= self.void_below {
                         let desc = self.order[(number % u64::from(TX_RING)) as usize];
                         refused((desc.addr() / memory.frame_size()) as u32);
                     }
                 }
-                // The budget of one call, or of the socket, is used up: go on as long as that helps.
-                _ if self.unread() < before => {}
+                // The budget of one call, or of the socket, is used up: go on as long as that helps. A kernel that hides its
+                // progress gets as many calls as its budget needs for the whole ring.
+                _ if self.consumed() > before => in_vain = 0,
+                _ if in_vain < TX_RING / LEAST_BUDGET => in_vain += 1,
                 _ => return Link::Up,
             }
         }
@@ -268,18 +289,24 @@ impl Port {
         }
     }
 
-    /// Takes back what the kernel has not looked at: in copy mode, after [`Link::Down`].
-    pub fn take_back(&mut self, mut give: impl FnMut(Frame)) {
-        if self.zero_copy {
-            return;
+    /// After [`Link::Down`]: takes back what the kernel has not read, where that can be known (copy mode, and a kernel that shows its
+    /// consumer). Elsewhere those frames stay, and `keeps` is told of each: they complete once the interface is up again.
+    pub fn take_back(&mut self, memory: &Memory, mut give: impl FnMut(Frame), mut keeps: impl FnMut(u32)) {
+        let numbers = self.consumed().max(self.void_below)..self.submitted;
+        let shown = !self.zero_copy && kernel::shows_tx_consumer();
+        for number in numbers {
+            let desc = self.order[(number % u64::from(TX_RING)) as usize];
+            if shown {
+                self.ring.void(number);
+                self.sending -= 1;
+                give(Frame::new(desc));
+            } else {
+                keeps((desc.addr() / memory.frame_size()) as u32);
+            }
         }
-        let first = (self.submitted - u64::from(self.unread())).max(self.void_below);
-        for number in first..self.submitted {
-            self.ring.void(number);
-            self.sending -= 1;
-            give(Frame::new(self.order[(number % u64::from(TX_RING)) as usize]));
+        if shown {
+            self.void_below = self.submitted;
         }
-        self.void_below = self.submitted;
     }
 
     /// Hands over the frames that the kernel is done sending.
@@ -290,9 +317,12 @@ impl Port {
             // SAFETY: the scratch descriptors are not in use; what comes back are frames that the kernel has let go of.
             let n = unsafe { self.completion.consume(&mut self.scratch) };
             for desc in &self.scratch[..n] {
-                give(Frame::new(*desc));
+                // Some kernels complete a descriptor that was made invalid, address and all; its frame came back long ago.
+                if desc.addr() < self.umem_end {
+                    give(Frame::new(*desc));
+                    total += 1;
+                }
             }
-            total += n;
             if n < self.scratch.len() {
                 self.sending -= total as u32;
                 return total;
@@ -300,10 +330,12 @@ impl Port {
         }
     }
 
-    /// Descriptors in the TX ring that the kernel has not read.
+    /// How many descriptors the kernel is known to have read.
     #[inline]
-    fn unread(&mut self) -> u32 {
-        TX_RING - self.tx.nb_free_exact()
+    fn consumed(&mut self) -> u64 {
+        let unread = u64::from(TX_RING - self.tx.nb_free_exact());
+        self.consumed = self.consumed.max(self.submitted - unread);
+        self.consumed
     }
 
     /// One wake-up call: 0, or its errno.

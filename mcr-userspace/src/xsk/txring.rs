@@ -2,7 +2,8 @@
 //!
 //! While an interface is down `sendto` answers ENETDOWN and leaves the ring as it is; when the interface comes up again, what was
 //! queued would go out late, after it was counted as lost. libxdp cannot take a submitted descriptor back; here it is made
-//! invalid, which the kernel skips and never completes (net/xdp/xsk_queue.h, `xskq_cons_is_valid_desc`).
+//! invalid, so that the kernel does not send it (net/xdp/xsk_queue.h, `xskq_cons_is_valid_desc`). Linux 6.18 completes it all the
+//! same, with the invalid address.
 
 use std::{
     io, mem,

@@ -1,0 +1,31 @@
+//! What depends on the kernel's release and cannot be asked otherwise.
+
+use std::{fs, sync::OnceLock};
+
+/// Whether the consumer of a copy-mode TX ring is published after every call: from Linux 6.17 ("xsk: update tx queue consumer
+/// immediately after transmission"). Before, only once the ring is empty.
+pub fn shows_tx_consumer() -> bool {
+    static SHOWS: OnceLock<bool> = OnceLock::new();
+    *SHOWS.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        parse(&release).is_some_and(|version| version >= (6, 17))
+    })
+}
+
+/// Major and minor number of a release such as `6.12.41+deb13-amd64`.
+fn parse(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn releases() {
+        assert_eq!(parse("6.12.41+deb13-amd64\n"), Some((6, 12)));
+        assert_eq!(parse("7.3-rc2"), Some((7, 3)));
+        assert_eq!(parse("unknown"), None);
+    }
+}
