@@ -1,4 +1,4 @@
-//! Hints that lie, and removals while frames are under way.
+//! What finds a rule, and removals while frames are under way.
 
 use std::{
     net::Ipv4Addr,
@@ -50,29 +50,30 @@ fn remove(table: &mut Table, slot: u32) -> Receiver<()> {
 }
 
 #[test]
-fn a_true_hint_is_taken_and_a_false_one_is_not() {
+fn the_lookup_finds_what_the_rule_covers() {
     let table = two();
     let (one, other) = (datagram(1, 5001), datagram(2, 5001));
-    // No hint, the right one, another rule's, an empty slot, one past the end, any rubbish.
-    for hint in [None, Some(0), Some(5), Some(3), Some(6), Some(u32::MAX)] {
-        assert_eq!(table.find(hint, IFINDEX, &one), Some(0), "{hint:?}");
-        assert_eq!(table.find(hint, IFINDEX, &other), Some(5), "{hint:?}");
-        assert_eq!(table.find(hint, IFINDEX + 1, &one), None, "{hint:?} on another interface");
-        assert_eq!(table.find(hint, IFINDEX, &datagram(1, 5002)), None, "{hint:?} for another port");
-        let tagged = Datagram { vlan: Vlan::tagged(7), ..one };
-        assert_eq!(table.find(hint, IFINDEX, &tagged), None, "{hint:?} under a tag");
-    }
-    assert_eq!(Table::default().find(Some(0), IFINDEX, &one), None);
+    assert_eq!(table.find(IFINDEX, &one), Some(0));
+    assert_eq!(table.find(IFINDEX, &other), Some(5));
+    assert_eq!(table.find(IFINDEX + 1, &one), None, "another interface");
+    assert_eq!(table.find(IFINDEX, &datagram(1, 5002)), None, "another port");
+    assert_eq!(table.find(IFINDEX, &Datagram { vlan: Vlan::tagged(7), ..one }), None, "a tag");
+    assert_eq!(Table::default().find(IFINDEX, &one), None);
 }
 
-/// The kernel counted the packet for the wider rule before the narrower one came: it stays the wider one's.
+/// What a worker makes of the slot that the kernel named: a slot that has no rule, or a rule that does not take the packet.
 #[test]
-fn a_hint_that_covers_is_what_the_kernel_counted() {
-    let mut table = Table::default();
-    install(&mut table, 0, 1, Ports::Any);
-    install(&mut table, 1, 1, Ports::Exact(5001));
-    assert_eq!(table.find(Some(0), IFINDEX, &datagram(1, 5001)), Some(0));
-    assert_eq!(table.find(None, IFINDEX, &datagram(1, 5001)), Some(1));
+fn a_slot_that_lies_is_seen_through() {
+    let table = two();
+    for slot in [1, 3, 6, u32::MAX] {
+        assert!(table.get(slot).is_none(), "slot {slot}");
+    }
+    let covers = |slot, ifindex, datagram| table.get(slot).is_some_and(|entry| entry.rule.covers(ifindex, &datagram));
+    assert!(covers(0, IFINDEX, datagram(1, 5001)) && covers(5, IFINDEX, datagram(2, 5001)));
+    assert!(!covers(5, IFINDEX, datagram(1, 5001)) && !covers(0, IFINDEX, datagram(2, 5001)), "the other's packet");
+    assert!(!covers(0, IFINDEX + 1, datagram(1, 5001)), "another interface");
+    assert!(!covers(0, IFINDEX, datagram(1, 5002)), "another port");
+    assert!(!covers(0, IFINDEX, Datagram { vlan: Vlan::tagged(7), ..datagram(1, 5001) }), "a tag");
 }
 
 #[test]
@@ -81,10 +82,8 @@ fn an_idle_rule_goes_at_once() {
     let gone = remove(&mut table, 0);
     assert_eq!(gone.try_recv(), Ok(()));
     assert!(table.get(0).is_none());
-    for hint in [None, Some(0), Some(5)] {
-        assert_eq!(table.find(hint, IFINDEX, &datagram(1, 5001)), None, "{hint:?}");
-        assert_eq!(table.find(hint, IFINDEX, &datagram(2, 5001)), Some(5), "{hint:?}");
-    }
+    assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), None);
+    assert_eq!(table.find(IFINDEX, &datagram(2, 5001)), Some(5));
 }
 
 #[test]
@@ -97,7 +96,7 @@ fn a_removal_waits_for_every_frame_under_way() {
     for left in (0..2).rev() {
         assert_eq!(gone.try_recv(), Err(TryRecvError::Empty), "{} under way", left + 1);
         assert!(table.get(0).is_some(), "its frames' counters are still to be raised");
-        assert_eq!(table.find(None, IFINDEX, &datagram(1, 5001)), None, "but it takes no more");
+        assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), None, "but it takes no more");
         table.returned(0);
     }
     assert_eq!(gone.try_recv(), Ok(()));
@@ -105,8 +104,8 @@ fn a_removal_waits_for_every_frame_under_way() {
     assert!(table.get(5).is_some(), "the other one has nothing to do with it");
     // A slot that is free again serves its next rule.
     install(&mut table, 0, 9, Ports::Exact(5009));
-    assert_eq!(table.find(Some(0), IFINDEX, &datagram(9, 5009)), Some(0));
-    assert_eq!(table.find(Some(0), IFINDEX, &datagram(1, 5001)), None);
+    assert_eq!(table.find(IFINDEX, &datagram(9, 5009)), Some(0));
+    assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), None);
     table.departed(0);
     table.returned(0);
     assert!(table.get(0).is_some(), "nobody asked this one to go");
@@ -118,13 +117,14 @@ fn a_replacement_leaves_no_moment_without_a_rule() {
     let mut table = two();
     table.departed(0);
     install(&mut table, 1, 1, Ports::Exact(5001));
-    assert_eq!(table.find(None, IFINDEX, &datagram(1, 5001)), Some(1));
-    assert_eq!(table.find(Some(0), IFINDEX, &datagram(1, 5001)), Some(0), "counted for the old one");
+    assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), Some(1));
+    assert!(table.get(0).is_some(), "what the kernel counted for the old one is still the old one's");
     let gone = remove(&mut table, 0);
-    assert_eq!(table.find(None, IFINDEX, &datagram(1, 5001)), Some(1));
+    assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), Some(1));
     table.returned(0);
     assert_eq!(gone.try_recv(), Ok(()));
-    assert_eq!(table.find(Some(0), IFINDEX, &datagram(1, 5001)), Some(1), "a late hint");
+    assert!(table.get(0).is_none());
+    assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), Some(1));
 }
 
 #[test]

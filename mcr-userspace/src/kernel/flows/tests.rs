@@ -171,7 +171,7 @@ fn of_two_equal_rules_the_later_one_has_the_keys() {
     for ports in [Ports::Exact(5_001), Ports::Range(4_990, 5_100), Ports::Any] {
         let mut index = FlowIndex::default();
         let matcher = matcher("239.1.1.0/24", ports, "10.0.0.0/8");
-        let [old, new] = [1, 2].map(|slot| FlowValue { slot, xsk_base: 0 });
+        let [old, new] = [1, 2].map(|slot| FlowValue { slot, xsk_base: 0, queues: 1 });
         let packet = packet(0x0a00_0005, 0xef01_0101, 5_001);
         let sets = |effects: Vec<Effect>, value| effects.iter().all(|e| matches!(e, Effect::Set(_, v) if *v == value));
         assert!(sets(index.insert(11, &matcher, old), old));

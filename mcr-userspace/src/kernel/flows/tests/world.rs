@@ -74,7 +74,7 @@ impl World {
         };
         if taken {
             self.slots += 1;
-            let value = FlowValue { slot: self.slots, xsk_base: self.slots * 2 };
+            let value = FlowValue { slot: self.slots, xsk_base: self.slots * 2, queues: 2 };
             let effects = self.index.insert(ifindex(&matcher.interface), matcher, value);
             self.kernel.apply(effects);
             self.compiled.insert(name.to_owned(), compiled);
