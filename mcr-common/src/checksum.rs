@@ -103,7 +103,41 @@ pub const fn pseudo_header(source: u32, destination: u32, length: u16) -> Sum {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, test_runner::RngSeed};
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(2_000) })]
+
+        /// Words of 0 and 0xffff, the two zeroes of one's complement, come up often.
+        #[test]
+        fn an_update_is_what_a_new_sum_gives(
+            kept in 1u16..,
+            changes in proptest::collection::vec((prop_oneof![any::<u16>(), Just(0), Just(0xffff)], prop_oneof![any::<u16>(), Just(0), Just(0xffff)]), 1..12),
+        ) {
+            let sum = |words: &mut dyn Iterator<Item = u16>| words.fold(Sum::default().word(kept), Sum::word).finish();
+            let old = sum(&mut changes.iter().map(|(old, _)| *old));
+            let new = sum(&mut changes.iter().map(|(_, new)| *new));
+            let change = changes.iter().fold(Change::default(), |change, (old, new)| change.word(*old, *new));
+            // `kept` keeps the true sum from being 0, and the update's too, unless it adds nothing but zeroes.
+            let updated = match change.apply(old) {
+                0xffff if old == 0xffff => 0,
+                updated => updated,
+            };
+            prop_assert_eq!(updated, new);
+        }
+
+        #[test]
+        fn etherparse_sums_alike(bytes in proptest::collection::vec(any::<u8>(), 0..1600), source: u32, group: u32) {
+            let mut theirs = etherparse::checksum::Sum16BitWords::new().add_slice(&bytes);
+            prop_assert_eq!(Sum::default().bytes(&bytes).finish(), theirs.ones_complement().to_be());
+            let length = bytes.len() as u16;
+            let theirs = theirs.add_4bytes(source.to_be_bytes()).add_4bytes(group.to_be_bytes());
+            let theirs = theirs.add_2bytes([0, 17]).add_2bytes(length.to_be_bytes());
+            prop_assert_eq!(pseudo_header(source, group, length).bytes(&bytes).finish(), theirs.ones_complement().to_be());
+        }
+    }
 
     #[test]
     fn rfc_1071_example() {

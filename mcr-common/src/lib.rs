@@ -1,7 +1,7 @@
 //! What the XDP program and the daemon share, in the order in which a packet meets it.
 //!
 //! No allocation and no `std`: everything here also runs in the kernel.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
 pub mod wire;

@@ -84,3 +84,6 @@ fn read<P: Packet + ?Sized>(packet: &P) -> Option<Parsed> {
     }
     Some(Parsed::Datagram(datagram))
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,15 +130,29 @@ impl Reading {
         self.matched_packets += before.matched_packets;
         self.matched_bytes += before.matched_bytes;
         add(&mut self.dropped, &before.dropped);
-        for (reading, output) in self.outputs.iter_mut().zip(outputs) {
-            let same = |other: &Output| {
-                (&other.interface, other.group, other.port) == (&output.interface, output.group, output.port)
-            };
-            if let Some(at) = outputs_before.iter().position(same) {
-                *reading += before.outputs[at];
+        for (reading, at) in self.outputs.iter_mut().zip(successors(outputs, outputs_before)) {
+            if let Some(before) = at.and_then(|at| before.outputs.get(at)) {
+                *reading += *before;
             }
         }
     }
+}
+
+/// For each of `outputs`, which one of `before` it goes on from: the one that is the same in all, else one to the same interface,
+/// group and port. Several may share these three (a VLAN each), so none is gone on from twice.
+fn successors(outputs: &[Output], before: &[Output]) -> Vec<Option<usize>> {
+    let mut found = vec![None; outputs.len()];
+    let mut taken = vec![false; before.len()];
+    let alike = |a: &Output, b: &Output| (&a.interface, a.group, a.port) == (&b.interface, b.group, b.port);
+    for same in [Output::eq, alike] {
+        for (found, output) in found.iter_mut().zip(outputs).filter(|(found, _)| found.is_none()) {
+            *found = (0..before.len()).find(|at| !taken[*at] && same(&before[*at], output));
+            if let Some(at) = *found {
+                taken[at] = true;
+            }
+        }
+    }
+    found
 }
 
 impl AddAssign for OutputReading {
@@ -156,3 +170,6 @@ pub fn add<const N: usize>(to: &mut [u64; N], from: &[u64; N]) {
         *to += from;
     }
 }
+
+#[cfg(test)]
+mod tests;

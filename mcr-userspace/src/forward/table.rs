@@ -56,6 +56,9 @@ impl Table {
             self.index.remove(entry.ifindex, &entry.matcher, flow_value(slot));
             entry.leaving = Some(done);
             self.leave_if_done(slot);
+        } else {
+            // Gone already. Whoever waited may have given up.
+            let _ = done.send(());
         }
     }
 
@@ -105,3 +108,6 @@ impl Table {
 const fn flow_value(slot: u32) -> FlowValue {
     FlowValue { slot, xsk_base: 0, queues: 0 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -271,3 +271,6 @@ fn blocks(first: u16, last: u16) -> Vec<(u16, u8)> {
     }
     blocks
 }
+
+#[cfg(test)]
+mod tests;
