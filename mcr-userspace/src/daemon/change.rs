@@ -8,7 +8,8 @@ use mcr_common::{counter::OutputDrop, flow::FlowValue};
 use super::{
     active::Active,
     fleet::Fleet,
-    interfaces::{Role, plan_fleet},
+    grant::plan_fleet,
+    interfaces::Role,
     state::{Live, State},
 };
 use crate::{

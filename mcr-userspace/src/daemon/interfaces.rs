@@ -1,32 +1,24 @@
 //! Interfaces with sockets: what they were granted, and how they come to be attached.
 
-use std::{collections::BTreeSet, io};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
 use mcr_common::limits::MAX_SOCKETS;
 
-use super::fleet::{Fleet, IN_HAND, Plan, answers, wait_for};
+use super::{
+    fleet::{Fleet, Plan},
+    grant::{attach_program, check, copy_reason},
+    report::queue_line,
+    sockets::{facts, hand_over, open, queues},
+};
 use crate::{
     config::Mode,
-    forward::{mailbox::Command, plan::EgressFacts, rule::InterfaceId},
+    forward::{mailbox::Command, rule::InterfaceId},
     kernel::{
         nic::Nic,
         program::{Attachment, Program},
     },
-    xsk::{
-        port::{Bind, Port, Quota},
-        umem::{FILL_RING, Memory},
-    },
 };
-
-/// Frames of a queue that only sends: with zero-copy the host's own packets draw on its fill ring.
-const EGRESS_FILL: u32 = 512;
-/// Frames under way on one egress queue.
-const EGRESS_SEND: u32 = 2048;
-/// The fewest frames worth receiving into.
-const LEAST_FILL: u32 = 512;
-/// Bytes of an Ethernet header with a tag.
-const ETHERNET: u32 = 18;
 
 /// What an interface is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +119,7 @@ impl Interfaces {
         interface.is_ingress |= role == Role::Ingress;
         interface.bound.extend(&wanted);
         for queue in &wanted {
-            log::info!("{}", super::report::queue_line(interface, *queue, workers));
+            log::info!("{}", queue_line(interface, *queue, workers));
         }
         // Only now: the kernel finds the fill rings full.
         for (queue, fd) in fds {
@@ -214,228 +206,4 @@ impl Interfaces {
             }
         }
     }
-}
-
-/// The queues of `nic` that need a socket.
-fn queues(nic: &Nic, role: Role, workers: u32) -> impl Iterator<Item = u32> + use<> {
-    match role {
-        Role::Ingress => 0..nic.rx_queues,
-        Role::Egress => 0..workers,
-    }
-}
-
-fn check(nic: &Nic, role: Role, mode: Mode, plan: &Plan) -> anyhow::Result<()> {
-    let Plan { workers, frame_size, .. } = *plan;
-    if mode == Mode::Zerocopy && !plan.zero_copy {
-        bail!(
-            "{}: mode zerocopy, but the workers' frames are in copy mode since mcrd started; restart it with --mode zerocopy",
-            nic.name
-        );
-    }
-    if matches!(mode, Mode::Copy | Mode::Skb) && plan.zero_copy {
-        bail!(
-            "{}: its mode allows no zero-copy, which the workers' frames have since mcrd started; restart it with --mode copy",
-            nic.name
-        );
-    }
-    if nic.driver == "802.1Q VLAN Support" {
-        bail!(
-            "{}: a VLAN interface has no packets of its own for XDP; use the interface below it, with `vlan` in the rule",
-            nic.name
-        );
-    }
-    if role == Role::Egress && nic.tx_queues < workers {
-        bail!(
-            "{name}: {} transmit queues are fewer than the {workers} workers; `ethtool -L {name} combined {workers}`, or restart mcrd with --workers {}",
-            nic.tx_queues,
-            nic.tx_queues,
-            name = nic.name
-        );
-    }
-    let largest = Memory::packet_capacity(frame_size) - ETHERNET;
-    if nic.mtu > largest {
-        bail!(
-            "{name}: its MTU of {} is above the {largest} bytes that a frame of {frame_size} holds; `ip link set {name} mtu {largest}`{}",
-            nic.mtu,
-            if frame_size < 4096 { ", or restart mcrd while the interface is there" } else { "" },
-            name = nic.name
-        );
-    }
-    Ok(())
-}
-
-/// Attaches the program in the best way that `mode` allows; why it is not the best of all, where it is not.
-fn attach_program(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<(Attachment, String)> {
-    let name = &nic.name;
-    let explain = |error: io::Error| match error.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => anyhow::anyhow!(
-            "{name}: another XDP program is attached, perhaps another mcrd's; see it with `ip link show {name}`, and end its owner first"
-        ),
-        Some(libc::EPERM) => {
-            anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
-        }
-        Some(libc::ERANGE | libc::EOPNOTSUPP | libc::EINVAL) => {
-            anyhow::anyhow!("{name}: its driver ({}) refuses XDP: {error}", nic.driver)
-        }
-        _ => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
-    };
-    if mode == Mode::Skb {
-        program.attach(nic.ifindex, Attachment::Skb).map_err(explain)?;
-        return Ok((Attachment::Skb, String::new()));
-    }
-    match program.attach(nic.ifindex, Attachment::Driver) {
-        Ok(()) => Ok((Attachment::Driver, String::new())),
-        Err(error) if mode == Mode::Zerocopy => Err(explain(error)),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) => {
-            Err(explain(error))
-        }
-        Err(error) => {
-            program.attach(nic.ifindex, Attachment::Skb).map_err(explain)?;
-            let driver = if nic.driver.is_empty() { "its driver" } else { &nic.driver };
-            Ok((Attachment::Skb, format!("{driver} has no native XDP here: {error}")))
-        }
-    }
-}
-
-/// Why an interface is in copy mode though zero-copy was welcome.
-fn copy_reason(nic: &Nic) -> String {
-    match zero_copy_refusal(nic) {
-        Some(error) => format!("{} grants no zero-copy: {error}", nic.driver),
-        None => "another interface grants no zero-copy, and frames are shared with it".to_owned(),
-    }
-}
-
-/// Asks the driver for zero-copy on a UMEM made for the question; why it refuses, if it does.
-fn zero_copy_refusal(nic: &Nic) -> Option<String> {
-    let quota = Quota { fill: 0, send: 0 };
-    let asked = Memory::new(64, 2048).and_then(|(memory, _pool)| {
-        Port::open(&memory, &nic.name, 0, Bind::ZeroCopy, quota).map_err(anyhow::Error::from)
-    });
-    match asked {
-        Ok(port) if port.is_zero_copy() => None,
-        Ok(_) => Some("granted a copy instead".to_owned()),
-        Err(error) => Some(format!("{:#}", error)),
-    }
-}
-
-/// Opens sockets on these queues, each at its worker. What is left of a worker's frames is shared among them.
-fn open(nic: &Nic, role: Role, wanted: &[u32], fleet: &mut Fleet) -> anyhow::Result<Vec<(usize, u32, Port)>> {
-    let mut opened: Vec<(usize, u32, Port)> = Vec::new();
-    let mut promised = Vec::new();
-    let result = wanted.iter().enumerate().try_for_each(|(at, &queue)| {
-        let worker = (queue % fleet.plan.workers) as usize;
-        let to_come = wanted[at..].iter().filter(|other| **other % fleet.plan.workers == worker as u32).count() as u32;
-        let is_first = opened.iter().all(|(other, ..)| *other != worker);
-        let handle = &mut fleet.handles[worker];
-        // A worker sends on the queue of its own number, whatever the role now: it may become an egress later.
-        let send = if queue == worker as u32 { EGRESS_SEND } else { 0 };
-        let share = handle.unpromised.saturating_sub(send) / to_come;
-        let fill = match role {
-            Role::Ingress => share.min(FILL_RING),
-            Role::Egress => share.min(EGRESS_FILL),
-        };
-        if fill < LEAST_FILL {
-            bail!("{}: no frames are left for it; raise [limits] frames and restart mcrd", nic.name);
-        }
-        handle.unpromised -= fill + send;
-        promised.push((worker, fill + send));
-        // The first socket of a zero-copy UMEM says what it is; all others share it.
-        let is_owner = fleet.plan.zero_copy && handle.sockets == 0 && is_first;
-        let bind = if is_owner { Bind::ZeroCopy } else { Bind::Shared };
-        let port = Port::open(&handle.memory, &nic.name, queue, bind, Quota { fill, send })
-            .map_err(|error| refused(nic, queue, error))?;
-        opened.push((worker, queue, port));
-        Ok(())
-    });
-    if let Err(error) = result {
-        for (worker, frames) in promised {
-            fleet.handles[worker].unpromised += frames;
-        }
-        return Err(error);
-    }
-    Ok(opened)
-}
-
-/// What a failed bind means to the user.
-fn refused(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
-    let name = &nic.name;
-    match error.raw_os_error() {
-        Some(libc::EBUSY) => {
-            anyhow::anyhow!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")
-        }
-        Some(libc::EPERM) => anyhow::anyhow!("{name}: AF_XDP sockets need root, or the capability CAP_NET_RAW"),
-        Some(libc::EOPNOTSUPP | libc::EINVAL) => anyhow::anyhow!(
-            "{name}: queue {queue}: driver {} refuses the socket ({error}); restart mcrd with --mode copy",
-            nic.driver
-        ),
-        _ => anyhow::anyhow!("{name}: queue {queue}: binding an AF_XDP socket: {error}"),
-    }
-}
-
-/// Gives each worker its sockets, and waits until their fill rings are full.
-fn hand_over(id: InterfaceId, nic: &Nic, role: Role, opened: Vec<(usize, u32, Port)>, fleet: &mut Fleet) {
-    let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
-    for (worker, queue, port) in opened {
-        fleet.handles[worker].sockets += 1;
-        shares[worker].push((queue, port));
-    }
-    let (done, answer) = answers();
-    for (worker, (handle, ports)) in fleet.handles.iter_mut().zip(shares).enumerate() {
-        let mut fill = EGRESS_FILL;
-        if role == Role::Ingress {
-            let own = (0..nic.rx_queues).filter(|queue| queue % fleet.plan.workers == worker as u32);
-            handle.rx_queues.extend(own);
-            // A socket that only sent until now receives too.
-            let more = handle.unpromised.min(FILL_RING - EGRESS_FILL);
-            if ports.iter().all(|(queue, _)| *queue != worker as u32) && (worker as u32) < nic.rx_queues {
-                handle.unpromised -= more;
-                fill += more;
-            }
-        }
-        handle.post.send(Command::Attach {
-            id,
-            ifindex: nic.ifindex,
-            facts: facts(nic, fleet.plan.frame_size),
-            partial_checksums: nic.leaves_partial_checksums(),
-            fill,
-            ports,
-            done: done.clone(),
-        });
-    }
-    drop(done);
-    wait_for(&answer, fleet.handles.len());
-}
-
-/// What outputs need to know of an interface. No packet is larger than a frame with room for a tag, whatever the MTU says.
-pub fn facts(nic: &Nic, frame_size: u32) -> EgressFacts {
-    let mtu = nic.mtu.min(Memory::packet_capacity(frame_size) - ETHERNET);
-    EgressFacts { mac: nic.mac, address: nic.address, mtu }
-}
-
-/// How workers are made for the interfaces known at start, with a reserve for one more of each kind.
-pub fn plan_fleet(
-    workers: u32,
-    frames: Option<u32>,
-    known: &[(Nic, Role, Mode)],
-    profile: crate::config::Profile,
-) -> anyhow::Result<Plan> {
-    let largest = known.iter().map(|(nic, ..)| nic.mtu).max().unwrap_or(0);
-    let frame_size = if largest > Memory::packet_capacity(2048) - ETHERNET { 4096 } else { 2048 };
-    let mut need = IN_HAND + FILL_RING + EGRESS_SEND + EGRESS_FILL;
-    for (nic, role, _) in known {
-        need += match role {
-            Role::Ingress => nic.rx_queues.div_ceil(workers) * FILL_RING,
-            Role::Egress => EGRESS_FILL,
-        } + EGRESS_SEND;
-    }
-    let demanded = known.iter().any(|(.., mode)| *mode == Mode::Zerocopy);
-    let refusal = known.iter().find_map(|(nic, _, mode)| match mode {
-        Mode::Copy | Mode::Skb => Some((nic, "its mode is set so".to_owned())),
-        Mode::Auto | Mode::Zerocopy => zero_copy_refusal(nic).map(|why| (nic, why)),
-    });
-    if let (true, Some((nic, why))) = (demanded, &refusal) {
-        bail!("--mode zerocopy: {} ({}) grants no zero-copy: {why}", nic.name, nic.driver);
-    }
-    let zero_copy = refusal.is_none() && !known.is_empty();
-    Ok(Plan { workers, frames: frames.unwrap_or(need), frame_size, zero_copy, profile })
 }

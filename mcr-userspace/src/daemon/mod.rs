@@ -2,6 +2,8 @@
 
 pub mod options;
 mod fleet;
+mod grant;
+mod sockets;
 mod interfaces;
 mod slots;
 mod active;

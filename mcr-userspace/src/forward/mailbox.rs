@@ -19,26 +19,30 @@ use super::{
 };
 use crate::{rules::rule::Match, xsk::port::Port};
 
+/// An interface and new sockets of it.
+#[derive(Debug)]
+pub struct Attach {
+    /// The interface's number.
+    pub id: InterfaceId,
+    /// Its index.
+    pub ifindex: u32,
+    /// What outputs need to know.
+    pub facts: EgressFacts,
+    /// Whether its frames may carry partial checksums.
+    pub partial_checksums: bool,
+    /// Frames that each socket of it keeps for receiving, those attached before included.
+    pub fill: u32,
+    /// Sockets not attached before, each with its queue.
+    pub ports: Vec<(u32, Port)>,
+    /// Told when their fill rings are full.
+    pub done: Sender<()>,
+}
+
 /// One change.
 #[derive(Debug)]
 pub enum Command {
     /// These sockets are the worker's from now on.
-    Attach {
-        /// The interface's number.
-        id: InterfaceId,
-        /// Its index.
-        ifindex: u32,
-        /// What outputs need to know.
-        facts: EgressFacts,
-        /// Whether its frames may carry partial checksums.
-        partial_checksums: bool,
-        /// Frames that each socket of it keeps for receiving, those attached before included.
-        fill: u32,
-        /// Sockets not attached before, each with its queue.
-        ports: Vec<(u32, Port)>,
-        /// Told when their fill rings are full.
-        done: Sender<()>,
-    },
+    Attach(Attach),
     /// An interface's facts are these from now on.
     Update {
         /// The interface's number.

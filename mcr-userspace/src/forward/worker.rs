@@ -14,8 +14,8 @@ use mcr_common::{
 use super::{
     counters::WorkerCounters,
     egress::{Desk, Egress, Flight, Flights},
-    mailbox::{Command, Mailbox},
-    plan::{EgressFacts, Rewrite, plan},
+    mailbox::{Attach, Command, Mailbox},
+    plan::{Rewrite, plan},
     rewrite::rewrite,
     rule::InterfaceId,
     table::Table,
@@ -295,11 +295,7 @@ impl Worker {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Attach { id, ifindex, facts, partial_checksums, fill, ports, done } => {
-                self.attach(id, ifindex, facts, partial_checksums, fill, ports);
-                // Whoever waited may have given up.
-                let _ = done.send(());
-            }
+            Command::Attach(attach) => self.attach(attach),
             Command::Update { id, facts } => {
                 if let Some(egress) = self.interfaces.get_mut(&id).and_then(|interface| interface.egress.as_mut()) {
                     egress.facts = facts;
@@ -318,15 +314,7 @@ impl Worker {
         }
     }
 
-    fn attach(
-        &mut self,
-        id: InterfaceId,
-        ifindex: u32,
-        facts: EgressFacts,
-        partial_checksums: bool,
-        fill: u32,
-        ports: Vec<(u32, Port)>,
-    ) {
+    fn attach(&mut self, Attach { id, ifindex, facts, partial_checksums, fill, ports, done }: Attach) {
         for bound in self.bound.iter_mut().filter(|bound| bound.interface == id) {
             bound.port.raise_fill(fill);
         }
@@ -340,6 +328,8 @@ impl Worker {
         if interface.egress.is_none() {
             interface.egress = own.map(|port| Egress::new(facts, port));
         }
+        // Whoever waited may have given up.
+        let _ = done.send(());
     }
 
     /// Tells those whose packets have all been handled.
