@@ -28,9 +28,11 @@ const TICK: Duration = Duration::from_millis(50);
 const FIRST_PACKET_NS: u64 = 30_000_000_000;
 /// Quiet time that ends a run of which only the count was given, or loss would make it last for ever.
 const COUNT_IDLE_NS: u64 = 10_000_000_000;
-/// After it has read all there was, it sleeps this long without being woken: a wake-up for each packet costs the
-/// sender's core as much as sending it. The buffers hold it (1,000 packets at 1,000,000 a second).
+/// After it has read all there was, it sleeps without being woken: a wake-up for each packet costs the sender's core as much as
+/// sending it. At least this long; the buffers hold it (1,000 packets at 1,000,000 a second).
 const NAP_NS: u64 = 1_000_000;
+/// And at most this long, where packets come slowly. Arrivals are stamped by the kernel, so no latency is added.
+const LONGEST_NAP_NS: u64 = 16_000_000;
 /// After the last expected packet it listens on this long for duplicates.
 const LINGER_NS: u64 = 200_000_000;
 
@@ -72,6 +74,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, ready: impl FnOnce()) -> Result<RecvS
 fn receive(plan: &Plan, sockets: &[Socket], account: &mut Account, stop: &AtomicBool) -> std::io::Result<()> {
     let mut batch = RecvBatch::new(plan.iface.mtu.clamp(1500, 65_535));
     let mut ends = Ends::new(plan, clock::now_ns());
+    let mut nap = Nap(NAP_NS);
     if let [socket] = sockets {
         // one system call a batch: block in recvmmsg itself
         socket.set_read_timeout(Some(TICK))?;
@@ -79,23 +82,23 @@ fn receive(plan: &Plan, sockets: &[Socket], account: &mut Account, stop: &Atomic
             let n = batch.receive(socket, true)?;
             take(account, &batch, 0, n);
             if n > 0 && n < batch::RECEIVE {
-                nap();
+                nap.after(n);
             }
         }
         return Ok(());
     }
     let mut poller = Poller::new(sockets)?;
     while !stop.load(Relaxed) && !ends.reached(account, clock::now_ns()) {
-        let (mut any, mut all) = (false, true);
+        let (mut most, mut all) = (0, true);
         for position in poller.wait(TICK)? {
             // one batch each, so that no stream starves another; what is left is reported again
             let n = batch.receive(&sockets[position], false)?;
             take(account, &batch, position, n);
-            any |= n > 0;
+            most = most.max(n);
             all &= n < batch::RECEIVE;
         }
-        if any && all {
-            nap();
+        if most > 0 && all {
+            nap.after(most);
         }
     }
     Ok(())
@@ -108,8 +111,19 @@ fn take(account: &mut Account, batch: &RecvBatch, position: usize, n: usize) {
     }
 }
 
-fn nap() {
-    clock::sleep_until(clock::now_ns() + NAP_NS);
+/// How long to sleep next, in nanoseconds: such that a socket's next batch is neither tiny nor full.
+struct Nap(u64);
+
+impl Nap {
+    /// Sleeps, after a round in which no socket had more than `packets`.
+    fn after(&mut self, packets: usize) {
+        if packets < batch::RECEIVE / 4 {
+            self.0 = (self.0 * 2).min(LONGEST_NAP_NS);
+        } else if packets > batch::RECEIVE / 2 {
+            self.0 = NAP_NS;
+        }
+        clock::sleep_until(clock::now_ns() + self.0);
+    }
 }
 
 /// When to stop, in CLOCK_MONOTONIC nanoseconds.
