@@ -24,11 +24,14 @@ const DIRECTORY: &str = "/run/netns";
 const PREFIX: &str = "mcrt-";
 
 /// Set in every namespace, before it has an interface: no IPv6 autoconfiguration in the counters, and packets whose
-/// source lies behind the relay (`source = "keep"`) are received.
+/// source lies behind the relay (`source = "keep"`) are received. Bridges do not ask the firewall about each packet.
 const SYSCTLS: &str = "
     for scope in all default; do
         if [ -d /proc/sys/net/ipv6 ]; then echo 1 > /proc/sys/net/ipv6/conf/$scope/disable_ipv6; fi
         echo 0 > /proc/sys/net/ipv4/conf/$scope/rp_filter
+    done
+    for call in /proc/sys/net/bridge/bridge-nf-call-*; do
+        if [ -e $call ]; then echo 0 > $call; fi
     done
     ip link set lo up";
 
