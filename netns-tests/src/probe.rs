@@ -13,8 +13,15 @@ use crate::{
     rules::stream,
 };
 
-/// The CPU of a lone sender: the relay has the others to itself.
-pub const SENDER_CPU: usize = 0;
+/// How a probe shares the machine with the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// As test equipment: what else the machine does must not disturb it. A sender keeps to the first CPU, where the receive
+    /// work of what it sends is done too.
+    Alone,
+    /// As one of many, wherever the scheduler likes.
+    Many,
+}
 /// A receiver that lacks packets ends when nothing has come for this long.
 const IDLE: Duration = Duration::from_secs(3);
 /// Against hangs: a receiver waits 30 s for its first packet.
@@ -69,14 +76,14 @@ impl Load {
         self.rate * self.seconds
     }
 
-    /// Starts sending from `interface`, on one CPU or wherever the scheduler likes.
-    pub fn send(&self, namespace: &Namespace, interface: &str, cpu: Option<usize>) -> Result<Process> {
+    /// Starts sending from `interface`.
+    pub fn send(&self, namespace: &Namespace, interface: &str, share: Share) -> Result<Process> {
         let mut command = probe(namespace, "send", interface, self.first, self.streams)?;
         command.args(["--rate", &self.rate.to_string(), "--size", &self.size.to_string()]);
         command.args(["--count", &self.packets().to_string()]);
-        Process::spawn(&mut match cpu {
-            Some(cpu) => programs::pinned(&command, cpu),
-            None => command,
+        Process::spawn(&mut match share {
+            Share::Alone => programs::before(&["nice", "-n", "-10", "taskset", "-c", "0"], &command),
+            Share::Many => command,
         })
     }
 
@@ -87,10 +94,19 @@ impl Load {
 
     /// Starts to receive all of it, as streams from `first` upwards, on `interface`; their groups are joined when this
     /// returns. It ends when all has come, or nothing for a while.
-    pub fn receive(&self, namespace: &Namespace, interface: &str, first: (Ipv4Addr, u16)) -> Result<Process> {
+    pub fn receive(
+        &self,
+        namespace: &Namespace,
+        interface: &str,
+        first: (Ipv4Addr, u16),
+        share: Share,
+    ) -> Result<Process> {
         let mut command = probe(namespace, "recv", interface, first, self.streams)?;
         command.args(["--count", &self.packets().to_string(), "--idle", &IDLE.as_millis().to_string()]);
-        let process = Process::spawn(&mut command)?;
+        let process = Process::spawn(&mut match share {
+            Share::Alone => programs::before(&["nice", "-n", "-10"], &command),
+            Share::Many => command,
+        })?;
         joined(namespace, interface, first.0, self.streams).with_context(|| process.stderr())?;
         Ok(process)
     }

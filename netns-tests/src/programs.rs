@@ -2,9 +2,9 @@
 
 use std::{
     env,
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
-    thread::available_parallelism,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -28,13 +28,12 @@ pub fn path(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// `command`, kept on one CPU where there are several: a sender's CPU also runs the receive work of what it sends,
-/// and moving about would disturb the relay on the other.
-pub fn pinned(command: &Command, cpu: usize) -> Command {
-    let mut pinned = Command::new("taskset");
-    let cpus = available_parallelism().map_or(1, usize::from);
-    pinned.args(["-c", &(cpu % cpus).to_string()]).arg(command.get_program()).args(command.get_args());
-    pinned
+/// `command`, started by `words` that execute it in place, such as `nice`.
+pub fn before(words: &[&str], command: &Command) -> Command {
+    let mut all = words.iter().map(OsStr::new).chain([command.get_program()]).chain(command.get_args());
+    let mut started = Command::new(all.next().expect("the program is there"));
+    started.args(all);
+    started
 }
 
 /// Whether `name` is on `PATH`.

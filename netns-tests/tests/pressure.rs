@@ -9,7 +9,7 @@ use netns_tests::{
     deadline::{SOON, until},
     ledger::{self, Deleted},
     needs_root,
-    probe::{Load, SENDER_CPU},
+    probe::{Load, Share},
     rules::{self, Rule},
     stats::{Stats, sum},
     topology::{GEN, Network, SINK, Topology},
@@ -41,7 +41,7 @@ fn take_links_down(network: &Network) -> Result<()> {
 /// Sends [`LOAD`] and returns the counters after it.
 fn send(network: &Network, daemon: &Daemon) -> Result<Stats> {
     let matched = daemon.stats()?.totals.matched_packets;
-    let sent = LOAD.sent(LOAD.send(network.namespace(GEN), "v0", Some(SENDER_CPU))?)?;
+    let sent = LOAD.sent(LOAD.send(network.namespace(GEN), "v0", Share::Alone)?)?;
     assert_eq!(sent.packets, LOAD.packets());
     let stats = daemon.stats_at_rest()?;
     assert_eq!(stats.totals.matched_packets - matched, LOAD.packets());

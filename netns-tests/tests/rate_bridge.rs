@@ -6,7 +6,7 @@ use netns_tests::{
     deadline::{SOON, until},
     ledger::{self, Deleted},
     needs_root,
-    probe::Load,
+    probe::{Load, Share},
     rules::{self, RECEIVED, SENT, stream},
     topology::{BRIDGES, Network, Topology},
 };
@@ -26,7 +26,7 @@ fn fifty_senders_and_fifty_receivers() -> Result<()> {
     }
     let part = |i| Load { first: stream(SENT, i), ..PART };
     let receivers = (0..STREAMS)
-        .map(|i| part(i).receive(network.namespace(&format!("r{i}")), "e0", stream(RECEIVED, i)))
+        .map(|i| part(i).receive(network.namespace(&format!("r{i}")), "e0", stream(RECEIVED, i), Share::Many))
         .collect::<Result<Vec<_>>>()?;
     // The relay asks br0 for nothing by itself yet: its port is entered by hand.
     for i in 0..STREAMS {
@@ -38,7 +38,7 @@ fn fifty_senders_and_fifty_receivers() -> Result<()> {
 
     // A hundred processes share the machine as the scheduler likes.
     let senders = (0..STREAMS)
-        .map(|i| part(i).send(network.namespace(&format!("s{i}")), "e0", None))
+        .map(|i| part(i).send(network.namespace(&format!("s{i}")), "e0", Share::Many))
         .collect::<Result<Vec<_>>>()?;
     for (i, sender) in senders.into_iter().enumerate() {
         assert_eq!(PART.sent(sender)?.packets, PART.packets(), "sender {i}");

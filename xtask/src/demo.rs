@@ -15,7 +15,7 @@ use netns_tests::{
     crossing::{Crossing, tx_dropped},
     daemon::{Daemon, Final},
     ledger,
-    probe::{Load, SENDER_CPU},
+    probe::{Load, Share},
     rules,
     stats::{Stats, sum},
     topology::{GEN, SINK, Topology},
@@ -58,8 +58,8 @@ fn forward(load: &Load, interrupted: &AtomicBool) -> Result<Outcome> {
     for interface in &daemon.stats()?.interfaces {
         println!("{}: {}, XDP {}, AF_XDP {}", interface.name, interface.driver, interface.xdp, interface.xsk);
     }
-    let receiver = load.receive(network.namespace(SINK), "v3", rules::RECEIVED)?;
-    let sender = load.send(network.namespace(GEN), "v0", Some(SENDER_CPU))?;
+    let receiver = load.receive(network.namespace(SINK), "v3", rules::RECEIVED, Share::Alone)?;
+    let sender = load.send(network.namespace(GEN), "v0", Share::Alone)?;
 
     println!(
         "{} stream{}, {} packets a second of {} B in all, {} s\n",
