@@ -16,8 +16,7 @@ use crate::{
 /// How a probe shares the machine with the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// As test equipment: what else the machine does must not disturb it. A sender keeps to the first CPU, where the receive
-    /// work of what it sends is done too.
+    /// As test equipment: it is as important as the relay's workers, and what else the machine does must not disturb it.
     Alone,
     /// As one of many, wherever the scheduler likes.
     Many,
@@ -26,6 +25,15 @@ pub enum Share {
 const IDLE: Duration = Duration::from_secs(3);
 /// Against hangs: a receiver waits 30 s for its first packet.
 const LIMIT: Duration = Duration::from_secs(60);
+
+impl Share {
+    fn started(self, command: Command) -> Command {
+        match self {
+            Self::Alone => programs::before(&["nice", "-n", "-19"], &command),
+            Self::Many => command,
+        }
+    }
+}
 
 /// What is sent: `streams` streams from `first` upwards (see [`stream`]).
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +89,7 @@ impl Load {
         let mut command = probe(namespace, "send", interface, self.first, self.streams)?;
         command.args(["--rate", &self.rate.to_string(), "--size", &self.size.to_string()]);
         command.args(["--count", &self.packets().to_string()]);
-        Process::spawn(&mut match share {
-            Share::Alone => programs::before(&["nice", "-n", "-10", "taskset", "-c", "0"], &command),
-            Share::Many => command,
-        })
+        Process::spawn(&mut share.started(command))
     }
 
     /// Waits for a sender's end, which must be a success.
@@ -103,10 +108,7 @@ impl Load {
     ) -> Result<Process> {
         let mut command = probe(namespace, "recv", interface, first, self.streams)?;
         command.args(["--count", &self.packets().to_string(), "--idle", &IDLE.as_millis().to_string()]);
-        let process = Process::spawn(&mut match share {
-            Share::Alone => programs::before(&["nice", "-n", "-10"], &command),
-            Share::Many => command,
-        })?;
+        let process = Process::spawn(&mut share.started(command))?;
         joined(namespace, interface, first.0, self.streams).with_context(|| process.stderr())?;
         Ok(process)
     }
