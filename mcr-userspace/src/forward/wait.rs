@@ -6,9 +6,12 @@ use crate::config::Profile;
 
 /// A batch of this many says that more wait already.
 const FULL_BATCH: usize = 64;
-/// A nap while there is traffic. With the timer's slack at 1 ns it ends a few microseconds late: far below the 100 us that the
-/// profile may add.
+/// A nap while there is traffic: with the timer's slack at 1 ns it ends a few microseconds late, and the profile may add 100 us.
 const NAP_NS: libc::c_long = 50_000;
+/// A nap where few packets come in one: there waking up is what costs, on several workers the more.
+const LONG_NAP_NS: libc::c_long = 85_000;
+/// Packets of a nap that are worth waking up for.
+const WORTH_IT: usize = 8;
 /// Naps without a packet before the worker sleeps until one comes.
 const NAPS: u32 = 4;
 
@@ -51,7 +54,8 @@ impl Waiter {
         if self.idle > NAPS {
             return Wait::Sleep;
         }
-        let nap = libc::timespec { tv_sec: 0, tv_nsec: NAP_NS };
+        let tv_nsec = if packets < WORTH_IT { LONG_NAP_NS } else { NAP_NS };
+        let nap = libc::timespec { tv_sec: 0, tv_nsec };
         // SAFETY: reads a valid `timespec`; waking early is harmless.
         unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &nap, ptr::null_mut()) };
         Wait::Not
