@@ -1,4 +1,5 @@
 //! The arguments of `mcrctl`.
+#![allow(rustdoc::broken_intra_doc_links, reason = "help texts are syntax: brackets there are no links")]
 
 use std::path::PathBuf;
 

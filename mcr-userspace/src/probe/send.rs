@@ -40,7 +40,7 @@ pub struct Plan {
     pub targets: Vec<SocketAddrV4>,
     /// How many, and when.
     pub pace: Pace,
-    /// Stop at the schedule's end (and [`GRACE_NS`]) even if packets are left: the user gave a time, not a count.
+    /// Stop at the schedule's end (and `GRACE_NS`) even if packets are left: the user gave a time, not a count.
     pub timed: bool,
     /// Bytes of the Ethernet frame without FCS: at least 60.
     pub frame_size: usize,
