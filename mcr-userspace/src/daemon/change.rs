@@ -162,8 +162,10 @@ impl State {
     fn try_rule(&mut self, rule: &Rule, mut live: Live) -> Option<String> {
         let outcome = self.activate(rule, live.lineage);
         let warning = outcome.as_ref().err().map(|obstacle| format!("rule {} waits: {obstacle}", rule.name));
-        live.tried =
-            self.survey(rule).map(|found| found.into_iter().map(|(nic, ..)| nic).collect()).unwrap_or_default();
+        if outcome.is_err() {
+            live.tried =
+                self.survey(rule).map(|found| found.into_iter().map(|(nic, ..)| nic).collect()).unwrap_or_default();
+        }
         live.take(outcome);
         self.live.insert(rule.name.clone(), live);
         warning

@@ -176,7 +176,7 @@ fn totals_view(totals: &Totals) -> TotalsView {
         dropped: by_name(RuleDrop::ALL.iter().map(|reason| reason.name()), &totals.dropped),
         sent_packets: totals.outputs.sent,
         sent_bytes: totals.outputs.sent_bytes,
-        output_dropped: by_name(OutputDrop::ALL.iter().map(|reason| reason.name()), &totals.output_drops()),
+        output_dropped: by_name(OutputDrop::ALL.iter().map(|reason| reason.name()), &totals.outputs.dropped),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use mcr_common::counter::{OutputDrop, RuleDrop};
+use mcr_common::counter::RuleDrop;
 
 use super::{
     active::{Active, OutputReading, Reading, add},
@@ -92,11 +92,6 @@ impl Totals {
     /// Packets that the outputs did not send.
     pub fn output_dropped(&self) -> u64 {
         self.outputs.dropped.iter().sum()
-    }
-
-    /// By reason.
-    pub fn output_drops(&self) -> [u64; OutputDrop::COUNT] {
-        self.outputs.dropped
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{ffi::CString, fs, io, mem, net::Ipv4Addr};
 
-use libc::{c_char, c_int};
+use libc::c_char;
 
 /// Drivers that leave partial checksums in frames: senders behind them count on a NIC that is not there.
 const VIRTUAL_DRIVERS: [&str; 5] = ["veth", "tun", "tap", "bridge", "virtio_net"];
@@ -83,11 +83,6 @@ impl Nic {
     }
 }
 
-/// Whether `name` is up, as `IFF_UP` says; false where there is no such interface.
-pub fn is_up(name: &str) -> bool {
-    Asker::new(name).and_then(|kernel| kernel.flags()).is_ok_and(|flags| flags & libc::IFF_UP != 0)
-}
-
 /// A socket to ask about one interface.
 struct Asker {
     socket: std::net::UdpSocket,
@@ -147,11 +142,6 @@ impl Asker {
     fn mtu(&self) -> io::Result<u32> {
         // SAFETY: SIOCGIFMTU fills this member.
         Ok(unsafe { self.request(libc::SIOCGIFMTU)?.ifr_ifru.ifru_mtu } as u32)
-    }
-
-    fn flags(&self) -> io::Result<c_int> {
-        // SAFETY: SIOCGIFFLAGS fills this member.
-        Ok(c_int::from(unsafe { self.request(libc::SIOCGIFFLAGS)?.ifr_ifru.ifru_flags }))
     }
 
     fn mac(&self) -> io::Result<[u8; 6]> {
