@@ -1,76 +1,59 @@
-//! Many packets in one system call: `sendmmsg` and `recvmmsg` with buffers made once.
+//! Many packets in one system call: one large send that the kernel cuts, and `recvmmsg` with buffers made once.
 
-use std::{io, net::SocketAddrV4, os::fd::AsRawFd, ptr};
+use std::{io, os::fd::AsRawFd, ptr};
 
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use super::{
     clock,
     payload::{self, Header},
 };
 
-/// Packets of one `sendmmsg`. All carry one time stamp, so it is small: 8 take about 10 us.
-pub const SEND: usize = 8;
+/// Packets of one send, all of one stream. They carry one time stamp, so it is small: 8 take about 10 us.
+const SEND: usize = 8;
 /// Packets of one `recvmmsg`.
 pub const RECEIVE: usize = 64;
 
-/// Payload buffers and the kernel's descriptions of them. The descriptions point into `payloads`, `iovecs` and
-/// `addresses`, whose heap blocks are never resized or freed while it lives; moving the struct moves none of them.
+/// Payloads that lie one behind the other, which the kernel cuts into packets (`UDP_SEGMENT`, Linux 4.18).
 pub struct SendBatch {
     payloads: Vec<u8>,
     size: usize,
-    addresses: Vec<libc::sockaddr_in>,
-    #[expect(dead_code, reason = "`messages` point at them")]
-    iovecs: Vec<libc::iovec>,
-    messages: Vec<libc::mmsghdr>,
+    most: usize,
 }
 
 impl SendBatch {
-    /// [`SEND`] filled payloads of `size` bytes (18 to 65,507), for streams with these targets.
-    pub fn new(size: usize, targets: &[SocketAddrV4]) -> Self {
-        let mut payloads = vec![0; size * SEND];
+    /// Filled payloads of `size` bytes (18 to 65,507) each: [`SEND`], or as many as one datagram has room for.
+    pub fn new(size: usize) -> Self {
+        let most = (payload::LARGEST / size).min(SEND);
+        let mut payloads = vec![0; size * most];
         payloads.chunks_exact_mut(size).for_each(payload::fill);
-        let addresses = targets.iter().map(address).collect();
-        let mut iovecs = iovecs(&mut payloads, size);
-        let messages = messages(&mut iovecs);
-        Self { payloads, size, addresses, iovecs, messages }
+        Self { payloads, size, most }
     }
 
-    /// Makes packet `slot` (below [`SEND`]) the one that `header` describes, for that stream's target.
+    /// Packets that one call can send.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Makes packet `slot` (below [`most`](Self::most)) the one that `header` describes.
     pub fn set(&mut self, slot: usize, header: Header) {
         header.encode(&mut self.payloads[slot * self.size..][..self.size]);
-        let address: *mut libc::sockaddr_in = &mut self.addresses[usize::from(header.stream)];
-        let message = &mut self.messages[slot].msg_hdr;
-        message.msg_name = address.cast();
-        message.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
     }
 
-    /// Sends packets `from` to `to - 1`, each set before, without waiting; gives the number that the kernel took,
-    /// at least one.
+    /// Sends the first `n` packets, each set before, without waiting: all or none.
     ///
     /// # Errors
-    /// Why the kernel did not take packet `from`.
-    pub fn send(&mut self, socket: &Socket, from: usize, to: usize) -> io::Result<usize> {
-        let messages = &mut self.messages[from..to];
-        // SAFETY: each message points at one iovec, its payload and an address, all alive and in place (see the
-        // struct), and the count is the slice's length.
-        let n = unsafe {
-            libc::sendmmsg(
-                socket.as_raw_fd(),
-                messages.as_mut_ptr(),
-                messages.len() as libc::c_uint,
-                libc::MSG_DONTWAIT,
-            )
-        };
-        if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+    /// Why the kernel did not take them.
+    pub fn send(&self, socket: &Socket, target: &SockAddr, n: usize) -> io::Result<()> {
+        socket.send_to_with_flags(&self.payloads[..n * self.size], target, libc::MSG_DONTWAIT).map(drop)
     }
 }
 
 /// Room for one control message with a timespec: CMSG_SPACE is 32 bytes, and the header wants this alignment.
 type Control = [u64; 4];
 
-/// Buffers to receive into. The messages point into `iovecs` and `controls`, the former into `buffers`, under the
-/// same rule.
+/// Buffers to receive into, and the kernel's descriptions of them. The messages point into `iovecs` and `controls`, the
+/// former into `buffers`, whose heap blocks are never resized or freed while it lives; moving the struct moves none of them.
 pub struct RecvBatch {
     buffers: Vec<u8>,
     size: usize,
@@ -135,15 +118,6 @@ impl RecvBatch {
             let stamped = control.cmsg_level == libc::SOL_SOCKET && control.cmsg_type == libc::SCM_TIMESTAMPNS;
             stamped.then(|| clock::nanoseconds(libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned()))
         }
-    }
-}
-
-fn address(target: &SocketAddrV4) -> libc::sockaddr_in {
-    libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: target.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(*target.ip()).to_be() },
-        sin_zero: [0; 8],
     }
 }
 

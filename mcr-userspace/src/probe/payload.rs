@@ -21,16 +21,16 @@ pub const HEADER: usize = 18;
 pub const OVERHEAD: usize = 42;
 /// Sequence numbers are below this.
 pub const SEQ_END: u64 = 1 << 40;
-/// The largest UDP payload in an IPv4 packet.
-const MAX_PAYLOAD: usize = 65_535 - 28;
+/// Bytes of the largest UDP payload in an IPv4 packet.
+pub const LARGEST: usize = 65_535 - 28;
 
 const MAGIC: [u8; 2] = *b"mc";
 const TIME_MASK: u64 = (1 << 40) - 1;
 
-static FILLING: [u8; MAX_PAYLOAD] = {
-    let mut bytes = [0; MAX_PAYLOAD];
+static FILLING: [u8; LARGEST] = {
+    let mut bytes = [0; LARGEST];
     let mut at = 0;
-    while at < MAX_PAYLOAD {
+    while at < LARGEST {
         bytes[at] = at as u8;
         at += 1;
     }
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded_at_every_size() {
-        for len in [HEADER, HEADER + 1, 214, 1458, MAX_PAYLOAD] {
+        for len in [HEADER, HEADER + 1, 214, 1458, LARGEST] {
             for header in [LOW, HIGH] {
                 assert_eq!(Header::decode(&packet(len, header)), Some(header), "{len} bytes");
             }

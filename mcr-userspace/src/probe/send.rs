@@ -4,16 +4,17 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     net::{Ipv4Addr, SocketAddrV4},
+    ops::Range,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread::sleep,
     time::Duration,
 };
 
 use anyhow::{Result, bail};
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use super::{
-    batch::{self, SendBatch},
+    batch::SendBatch,
     clock,
     iface::Iface,
     pace::Pace,
@@ -36,7 +37,7 @@ pub struct Plan {
     pub iface: Iface,
     /// Source address; the interface's own without.
     pub source: Option<Ipv4Addr>,
-    /// Destination of each stream; packets go round robin over them.
+    /// Destination of each stream; packets go round robin over them, but for their order within a burst.
     pub targets: Vec<SocketAddrV4>,
     /// How many, and when.
     pub pace: Pace,
@@ -65,11 +66,18 @@ pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<SendSummary> {
         bail!("interface '{name}' has no IPv4 address to send from; give it one, or use --source-ip");
     }
     plan.iface.wait_for_carrier(Duration::from_secs(3))?;
+    let socket = socket::sender(&plan.iface, plan.source, plan.ttl)?;
+    let batch = SendBatch::new(plan.frame_size - OVERHEAD);
+    let chunk = if plan.pace.rate() < BATCH_RATE { 1 } else { batch.most() as u64 };
+    if chunk > 1 {
+        socket::cut(&socket, plan.frame_size - OVERHEAD)?;
+    }
     let mut sender = Sender {
-        socket: socket::sender(&plan.iface, plan.source, plan.ttl)?,
-        batch: SendBatch::new(plan.frame_size - OVERHEAD, &plan.targets),
+        socket,
+        batch,
+        targets: plan.targets.iter().map(|target| SockAddr::from(*target)).collect(),
         run: RandomState::new().hash_one(std::process::id()) as u32,
-        chunk: if plan.pace.rate() < BATCH_RATE { 1 } else { batch::SEND as u64 },
+        chunk,
         sent: vec![0; plan.targets.len()],
         errors: 0,
         last_error: None,
@@ -99,6 +107,8 @@ fn summary(plan: &Plan, sender: Sender<'_>, seconds: f64) -> SendSummary {
 struct Sender<'a> {
     socket: Socket,
     batch: SendBatch,
+    /// Destination of each stream.
+    targets: Vec<SockAddr>,
     run: u32,
     /// Packets of one system call, which carry one time stamp.
     chunk: u64,
@@ -122,38 +132,49 @@ impl Sender<'_> {
             }
             previous = Some(now);
             let burst_end = next + pace.burst(next);
-            while next < burst_end && !self.stop.load(Relaxed) {
-                let n = (burst_end - next).min(self.chunk);
-                self.send(next, n as usize);
-                next += n;
-            }
+            self.burst(next..burst_end);
+            next = burst_end;
         }
         self.sleep_until(start.saturating_add(end));
     }
 
-    /// Sends packets `first` to `first + n - 1` of the schedule, `n` at most [`batch::SEND`].
-    fn send(&mut self, first: u64, n: usize) {
+    /// Sends these packets of the schedule, stream by stream: packet p is number p / streams of stream p % streams.
+    fn burst(&mut self, packets: Range<u64>) {
         let streams = self.sent.len() as u64;
+        // The first number at or after packet `p` that stream `i` has.
+        let number = |p: u64, i: u64| (p + streams - 1 - i) / streams;
+        for stream in 0..streams {
+            let (mut next, end) = (number(packets.start, stream), number(packets.end, stream));
+            while next < end && !self.stop.load(Relaxed) {
+                let n = (end - next).min(self.chunk);
+                self.send(stream as u16, next, n);
+                next += n;
+            }
+        }
+    }
+
+    /// Sends packets `first` to `first + n - 1` of a stream, `n` at most what one call can send.
+    fn send(&mut self, stream: u16, first: u64, n: u64) {
         let (sent_ns, now) = (clock::stamp_ns(), clock::now_ns());
         for slot in 0..n {
-            let packet = first + slot as u64;
-            let stream = (packet % streams) as u16;
-            self.batch.set(slot, Header { stream, run: self.run, seq: packet / streams, sent_ns });
+            self.batch.set(slot as usize, Header { stream, run: self.run, seq: first + slot, sent_ns });
         }
-        let mut slot = 0;
-        while slot < n && !self.stop.load(Relaxed) {
-            match self.batch.send(&self.socket, slot, n) {
-                Ok(taken) => {
-                    for packet in first + slot as u64..first + (slot + taken) as u64 {
-                        self.sent[(packet % streams) as usize] += 1;
-                    }
-                    slot += taken;
+        while !self.stop.load(Relaxed) {
+            match self.batch.send(&self.socket, &self.targets[usize::from(stream)], n as usize) {
+                Ok(()) => {
+                    self.sent[usize::from(stream)] += n;
+                    return;
                 }
                 Err(e) if self.retry(&e, now) => {}
+                // Before Linux 6.12 only an interface that completes checksums gets packets that the kernel cuts.
+                Err(e) if e.raw_os_error() == Some(libc::EIO) && n > 1 && socket::cut(&self.socket, 0).is_ok() => {
+                    self.chunk = 1;
+                    return (first..first + n).for_each(|number| self.send(stream, number, 1));
+                }
                 Err(e) => {
-                    self.errors += 1;
+                    self.errors += n;
                     self.last_error = Some(e);
-                    slot += 1;
+                    return;
                 }
             }
         }

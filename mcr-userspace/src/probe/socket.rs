@@ -50,6 +50,11 @@ pub fn sender(iface: &Iface, source: Option<Ipv4Addr>, ttl: u8) -> Result<Socket
     Ok(socket)
 }
 
+/// Lets the kernel cut what is sent on `socket` into packets of `payload` bytes; 0: each send is one packet.
+pub fn cut(socket: &Socket, payload: usize) -> io::Result<()> {
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, &(payload as libc::c_int))
+}
+
 /// A socket that receives one group and port, only as joined on `iface`, with up to `buffer` bytes of queue.
 ///
 /// A default socket may join 20 groups (`net.ipv4.igmp_max_memberships`), so each stream has its own.
