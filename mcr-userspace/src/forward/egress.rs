@@ -2,40 +2,14 @@
 
 use mcr_common::counter::OutputDrop;
 
-use super::{counters::OutputCounters, counters::WorkerCounters, plan::EgressFacts, table::Table};
+use super::{desk::Desk, plan::EgressFacts, table::Entry};
 use crate::xsk::{
-    frame::{Frame, Pool},
+    frame::Frame,
     port::{Link, Port},
-    umem::Memory,
 };
 
-/// What a frame in a TX ring is: whose it is, and how it fared.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Flight {
-    slot: u32,
-    output: u16,
-    bytes: u16,
-    refused: bool,
-    /// Whether the frame is lined up or in a TX ring at all.
-    under_way: bool,
-}
-
-/// Flights by frame number.
-pub type Flights = Box<[Flight]>;
-
-/// The parts of a worker that sending touches.
-pub struct Desk<'a> {
-    /// The UMEM.
-    pub memory: &'a Memory,
-    /// Where frames come back to.
-    pub pool: &'a mut Pool,
-    /// Whose frames they are.
-    pub flights: &'a mut Flights,
-    /// The rules.
-    pub table: &'a mut Table,
-    /// The worker's counters.
-    pub counters: &'a WorkerCounters,
-}
+/// Frames lined up before they are sent, however large the batch that came in.
+const BATCH: usize = 256;
 
 /// The sending side of an interface.
 #[derive(Debug)]
@@ -47,112 +21,62 @@ pub struct Egress {
     /// Whether the kernel last said that the interface takes no packets.
     pub link: Link,
     pending: Vec<Frame>,
-}
-
-impl Desk<'_> {
-    /// The counters of the output that a frame is for.
-    fn output(&self, flight: Flight) -> Option<&OutputCounters> {
-        self.table.get(flight.slot)?.counters.outputs.get(usize::from(flight.output))
-    }
-
-    /// A frame ends its way unsent.
-    fn drop(&mut self, frame: Frame, reason: OutputDrop) {
-        let flight = std::mem::take(&mut self.flights[frame.index(self.memory) as usize]);
-        if let Some(output) = self.output(flight) {
-            output.dropped[reason as usize].add(1);
-        }
-        self.table.returned(flight.slot);
-        self.pool.put(frame);
-    }
-
-    /// The kernel is done with a frame.
-    #[inline]
-    fn complete(&mut self, frame: Frame) {
-        let flight = self.flights[frame.index(self.memory) as usize];
-        if !flight.under_way {
-            return self.pool.put(frame);
-        }
-        if flight.refused {
-            return self.drop(frame, OutputDrop::TxRefused);
-        }
-        if let Some(output) = self.output(flight) {
-            output.sent.add(1);
-            output.sent_bytes.add(u64::from(flight.bytes));
-        }
-        self.flights[frame.index(self.memory) as usize].under_way = false;
-        self.table.returned(flight.slot);
-        self.pool.put(frame);
-    }
-
-    /// Counts a frame as lost that stays with the kernel; should it complete, it only comes back to the pool.
-    fn give_up(&mut self, frame: usize) {
-        let flight = std::mem::take(&mut self.flights[frame]);
-        if flight.under_way {
-            if let Some(output) = self.output(flight) {
-                output.dropped[OutputDrop::LinkDown as usize].add(1);
-            }
-            self.table.returned(flight.slot);
-        }
-    }
-
-    /// At the end: what is under way now never completes.
-    pub fn abandon(&mut self) {
-        for frame in 0..self.flights.len() {
-            self.give_up(frame);
-        }
-    }
+    /// Whether there was no room when it was last looked for: it is looked for again with the next flush.
+    is_full: bool,
 }
 
 impl Egress {
     /// An idle egress over the worker's socket number `port`.
     pub fn new(facts: EgressFacts, port: usize) -> Self {
-        Self { facts, port, link: Link::Up, pending: Vec::new() }
+        Self { facts, port, link: Link::Up, pending: Vec::new(), is_full: false }
     }
 
-    /// Frames that wait to be submitted.
+    /// Whether one more frame may set out; asked before it is copied. Frames lined up count too, so that an egress that
+    /// stalls never has more than its quota, and takes nothing from the others.
     #[inline]
-    pub fn pending(&self) -> usize {
-        self.pending.len()
+    pub fn has_room(&mut self, port: &mut Port, desk: &mut Desk<'_>) -> bool {
+        if port.has_room(self.pending.len()) {
+            return true;
+        }
+        if !self.is_full {
+            self.flush(port, desk);
+            self.is_full = !port.has_room(self.pending.len());
+        }
+        !self.is_full
     }
 
-    /// Lines a rewritten frame up for an output of the rule in `slot`.
+    /// Lines a rewritten frame up for an output of the rule in `slot`; there is room for it.
     #[inline]
-    pub fn push(&mut self, desk: &mut Desk<'_>, frame: Frame, slot: u32, output: u16) {
-        let bytes = frame.len() as u16;
-        desk.flights[frame.index(desk.memory) as usize] =
-            Flight { slot, output, bytes, refused: false, under_way: true };
-        desk.table.departed(slot);
+    pub fn push(&mut self, port: &mut Port, desk: &mut Desk<'_>, frame: Frame, slot: u32, entry: &Entry, output: u16) {
+        desk.depart(&frame, slot, entry, output);
         self.pending.push(frame);
+        if self.pending.len() >= BATCH {
+            self.flush(port, desk);
+        }
     }
 
-    /// Sends what is lined up; what the TX ring has no room for is dropped.
+    /// Sends what is lined up and what is left in the TX ring, and takes in what is done.
     #[inline]
     pub fn flush(&mut self, port: &mut Port, desk: &mut Desk<'_>) {
+        self.is_full = false;
+        if self.link == Link::Up && (!self.pending.is_empty() || port.sending() > 0) {
+            port.submit(&mut self.pending);
+            self.kick(port, desk);
+        }
         if self.link == Link::Down {
             for frame in self.pending.drain(..) {
                 desk.drop(frame, OutputDrop::LinkDown);
             }
-            return;
         }
-        port.submit(&mut self.pending);
-        self.kick(port, desk);
-        if !self.pending.is_empty() {
-            // The ring was full: what has completed meanwhile makes room once more.
+        if port.sending() > 0 {
             self.reap(port, desk);
-            port.submit(&mut self.pending);
-            self.kick(port, desk);
-            let reason = if self.link == Link::Down { OutputDrop::LinkDown } else { OutputDrop::TxRingFull };
-            for frame in self.pending.drain(..) {
-                desk.drop(frame, reason);
-            }
         }
     }
 
     /// Makes the kernel send, and takes back what it will not.
     #[inline]
-    pub fn kick(&mut self, port: &mut Port, desk: &mut Desk<'_>) {
-        let flights = &mut desk.flights;
-        self.link = port.kick(desk.memory, |frame| flights[frame as usize].refused = true);
+    fn kick(&mut self, port: &mut Port, desk: &mut Desk<'_>) {
+        self.link = port.kick(desk.memory, |frame| desk.refuse(frame));
         if self.link == Link::Down {
             // What was sent before the link went down is told from what was not.
             self.reap(port, desk);
@@ -163,16 +87,15 @@ impl Egress {
                 desk.drop(frame, OutputDrop::LinkDown);
             }
             for frame in kept {
-                desk.give_up(frame as usize);
+                desk.give_up(frame, OutputDrop::LinkDown);
             }
         }
     }
 
     /// Takes in what the kernel is done with.
     #[inline]
-    pub fn reap(&mut self, port: &mut Port, desk: &mut Desk<'_>) -> usize {
+    fn reap(&mut self, port: &mut Port, desk: &mut Desk<'_>) {
         let n = port.completed(|frame| desk.complete(frame));
         desk.counters.tx_packets.add(n as u64);
-        n
     }
 }

@@ -7,6 +7,8 @@ pub mod plan;
 pub mod rewrite;
 pub mod mailbox;
 pub mod table;
+pub mod desk;
 pub mod egress;
+pub mod passage;
 pub mod wait;
 pub mod worker;

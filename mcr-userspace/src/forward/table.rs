@@ -1,6 +1,9 @@
 //! A worker's rules, by slot, and what of them is under way.
 
-use std::sync::{Arc, mpsc::Sender};
+use std::{
+    cell::Cell,
+    sync::{Arc, mpsc::Sender},
+};
 
 use mcr_common::{
     flow::{Datagram, FlowValue},
@@ -20,9 +23,7 @@ pub struct Entry {
     matcher: Match,
     ifindex: u32,
     /// Frames of it in TX rings.
-    under_way: u32,
-    /// Told when the entry is gone; set once it may go.
-    leaving: Option<Sender<()>>,
+    under_way: Cell<u32>,
 }
 
 /// The rules that a worker knows.
@@ -30,6 +31,8 @@ pub struct Entry {
 pub struct Table {
     slots: Vec<Option<Box<Entry>>>,
     index: FlowIndex,
+    /// Slots that are to be forgotten, and who is told then.
+    leaving: Vec<(u32, Sender<()>)>,
 }
 
 impl Table {
@@ -46,20 +49,35 @@ impl Table {
         if self.slots.len() <= slot as usize {
             self.slots.resize_with(slot as usize + 1, || None);
         }
-        let entry = Entry { rule, counters, matcher, ifindex, under_way: 0, leaving: None };
+        let entry = Entry { rule, counters, matcher, ifindex, under_way: Cell::new(0) };
         self.slots[slot as usize] = Some(Box::new(entry));
     }
 
-    /// Forgets a rule as soon as none of its frames is in a TX ring.
+    /// Forgets a rule as soon as none of its frames is in a TX ring: now, or at a later [`sweep`](Self::sweep).
     pub fn remove(&mut self, slot: u32, done: Sender<()>) {
         if let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) {
             self.index.remove(entry.ifindex, &entry.matcher, flow_value(slot));
-            entry.leaving = Some(done);
-            self.leave_if_done(slot);
+            self.leaving.push((slot, done));
+            self.sweep();
         } else {
             // Gone already. Whoever waited may have given up.
             let _ = done.send(());
         }
+    }
+
+    /// Forgets the removed rules whose last frame has come back.
+    pub fn sweep(&mut self) {
+        let slots = &mut self.slots;
+        self.leaving.retain(|(slot, done)| {
+            let place = &mut slots[*slot as usize];
+            let is_busy = place.as_ref().is_some_and(|entry| entry.under_way.get() > 0);
+            if !is_busy {
+                *place = None;
+                // As above.
+                let _ = done.send(());
+            }
+            is_busy
+        });
     }
 
     /// The slot of the rule that takes a packet, by the kernel's own lookup: for drivers that carry no metadata.
@@ -73,34 +91,19 @@ impl Table {
     pub fn get(&self, slot: u32) -> Option<&Entry> {
         self.slots.get(slot as usize)?.as_deref()
     }
+}
 
-    /// A frame of the rule has gone into a TX ring.
+impl Entry {
+    /// A frame of the rule has gone towards a TX ring.
     #[inline]
-    pub fn departed(&mut self, slot: u32) {
-        if let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) {
-            entry.under_way += 1;
-        }
+    pub fn departed(&self) {
+        self.under_way.set(self.under_way.get() + 1);
     }
 
     /// It has come back, or was not sent.
     #[inline]
-    pub fn returned(&mut self, slot: u32) {
-        if let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) {
-            entry.under_way -= 1;
-            if entry.leaving.is_some() {
-                self.leave_if_done(slot);
-            }
-        }
-    }
-
-    fn leave_if_done(&mut self, slot: u32) {
-        let place = &mut self.slots[slot as usize];
-        if place.as_ref().is_some_and(|entry| entry.under_way == 0)
-            && let Some(done) = place.take().and_then(|entry| entry.leaving)
-        {
-            // Whoever waited may have given up.
-            let _ = done.send(());
-        }
+    pub fn returned(&self) {
+        self.under_way.set(self.under_way.get() - 1);
     }
 }
 

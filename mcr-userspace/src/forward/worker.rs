@@ -1,25 +1,17 @@
 //! A worker: one thread, one UMEM, its share of every ingress queue.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, mpsc::Sender},
     time::{Duration, Instant},
 };
 
-use mcr_common::{
-    counter::{OutputDrop, RuleDrop},
-    parse::{Parsed, parse},
-};
-
 use super::{
     counters::WorkerCounters,
-    egress::{Desk, Egress, Flight, Flights},
+    desk::{Desk, Flight, Flights},
+    egress::Egress,
     mailbox::{Attach, Command, Mailbox},
-    plan::{Rewrite, plan},
-    rewrite::rewrite,
-    rule::InterfaceId,
+    passage::{self, Bound, Ingress, Interface, Outlets},
     table::Table,
-    validate::{complete_checksum, end_of_packet},
     wait::{Wait, Waiter, sleep},
 };
 use crate::{
@@ -31,30 +23,10 @@ use crate::{
     },
 };
 
-/// Frames lined up for an egress before they are sent, however large the batch that came in.
-const EGRESS_BATCH: usize = 256;
 /// How often an interface that is down is asked again.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 /// How long the end waits for frames under way.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
-
-/// A socket and where it is.
-#[derive(Debug)]
-struct Bound {
-    port: Port,
-    interface: InterfaceId,
-    queue: u32,
-    /// Packets received over it, to tell when those of a moment have been.
-    received: u64,
-}
-
-/// An interface of the worker's.
-#[derive(Debug)]
-struct Interface {
-    ifindex: u32,
-    partial_checksums: bool,
-    egress: Option<Egress>,
-}
 
 /// A request to say when what waited has been handled.
 #[derive(Debug)]
@@ -73,7 +45,8 @@ pub struct Worker {
     flights: Flights,
     table: Table,
     bound: Vec<Bound>,
-    interfaces: BTreeMap<InterfaceId, Interface>,
+    /// By number.
+    interfaces: Vec<Option<Interface>>,
     counters: Arc<WorkerCounters>,
     mailbox: Mailbox,
     barriers: Vec<Barrier>,
@@ -93,7 +66,7 @@ impl Worker {
             flights,
             table: Table::default(),
             bound: Vec::new(),
-            interfaces: BTreeMap::new(),
+            interfaces: Vec::new(),
             counters,
             mailbox,
             barriers: Vec::new(),
@@ -112,7 +85,7 @@ impl Worker {
             if self.stopping && handled == 0 {
                 break;
             }
-            let down = self.interfaces.values().filter_map(|i| i.egress.as_ref()).any(|e| e.link == Link::Down);
+            let down = egresses(&mut self.interfaces).any(|egress| egress.link == Link::Down);
             if down && probed.elapsed() >= PROBE_EVERY {
                 probed = Instant::now();
                 self.probe();
@@ -153,109 +126,29 @@ impl Worker {
             self.counters.rx_packets.add(n as u64);
             // After the packets were taken: see `mailbox`.
             self.read_mail();
-            for frame in batch.drain(..) {
-                self.forward(interface, frame);
-            }
+            self.forward(interface, &mut batch);
             self.bound[at].port.refill(&mut self.pool);
         }
         self.batch = batch;
         self.read_mail();
         self.flush();
+        self.table.sweep();
         self.answer_barriers();
         self.counters.frames_free.set(self.pool.len() as u64);
         handled
     }
 
-    /// One received packet, to all of its outputs.
-    fn forward(&mut self, interface: InterfaceId, mut frame: Frame) {
-        let Some(Interface { ifindex, partial_checksums, .. }) = self.interfaces.get(&interface) else {
-            return self.pool.put(frame);
-        };
-        let (ifindex, partial_checksums) = (*ifindex, *partial_checksums);
-        let hint = frame.take_slot(&self.memory);
-        let datagram = match parse(frame.bytes(&self.memory)) {
-            Parsed::Datagram(datagram) => Some(datagram),
-            Parsed::Fragment(_) | Parsed::Other => None,
-        };
-        // The kernel's word where it came along; its lookup, repeated here, where the driver carries no metadata.
-        let slot = hint.or_else(|| self.table.find(ifindex, datagram.as_ref()?));
-        let entry = slot.and_then(|slot| self.table.get(slot).map(|entry| (slot, entry)));
-        let Some((slot, rule, counters)) =
-            entry.map(|(slot, entry)| (slot, entry.rule.clone(), entry.counters.clone()))
-        else {
-            self.counters.orphans.add(1);
-            return self.pool.put(frame);
-        };
-        // What the kernel counted for this slot has arrived, whatever becomes of it here.
-        counters.received.add(1);
-        let Some(datagram) = datagram.filter(|datagram| rule.covers(ifindex, datagram)) else {
-            counters.dropped[RuleDrop::RuleGone as usize].add(1);
-            return self.pool.put(frame);
-        };
-        let Some(end) = end_of_packet(frame.bytes(&self.memory), &datagram) else {
-            counters.dropped[RuleDrop::Malformed as usize].add(1);
-            return self.pool.put(frame);
-        };
-        frame.set_len(&self.memory, end);
-        if partial_checksums {
-            complete_checksum(frame.bytes(&self.memory), &datagram);
-        }
-
-        // Each output but the last that sends gets a copy; that one gets the frame itself.
-        let mut held: Option<(u16, InterfaceId, Rewrite)> = None;
-        for (number, target) in rule.targets.iter().enumerate() {
-            let output = &counters.outputs[number];
-            output.offered.add(1);
-            let egress = self.interfaces.get(&target.egress).and_then(|interface| interface.egress.as_ref());
-            let planned = match egress {
-                Some(egress) if egress.link == Link::Up => {
-                    plan(frame.bytes(&self.memory), &datagram, target, &egress.facts)
-                }
-                _ => Err(OutputDrop::LinkDown),
-            };
-            match planned {
-                Err(reason) => output.dropped[reason as usize].add(1),
-                Ok(new) => {
-                    if let Some((earlier, egress, new)) = held.replace((number as u16, target.egress, new)) {
-                        match self.pool.take() {
-                            Some(mut copy) => {
-                                copy.copy_from(&self.memory, frame.bytes(&self.memory));
-                                self.send(copy, slot, earlier, egress, &datagram, &new);
-                            }
-                            None => counters.outputs[usize::from(earlier)].dropped[OutputDrop::NoFrame as usize].add(1),
-                        }
-                    }
-                }
-            }
-        }
-        match held {
-            Some((number, egress, new)) => self.send(frame, slot, number, egress, &datagram, &new),
-            None => self.pool.put(frame),
-        }
-    }
-
-    /// Rewrites a frame and lines it up.
-    #[inline]
-    fn send(
-        &mut self,
-        mut frame: Frame,
-        slot: u32,
-        output: u16,
-        egress: InterfaceId,
-        datagram: &mcr_common::flow::Datagram,
-        new: &Rewrite,
-    ) {
-        let length = frame.len();
-        let length = rewrite(frame.buffer(&self.memory), length, datagram, new);
-        frame.set_len(&self.memory, length);
+    /// What came in on an interface, to all of its outputs.
+    fn forward(&mut self, interface: usize, batch: &mut Vec<Frame>) {
         let Self { memory, pool, flights, table, bound, interfaces, counters, .. } = self;
         let desk = &mut Desk { memory, pool, flights, table, counters };
-        let Some(egress) = interfaces.get_mut(&egress).and_then(|interface| interface.egress.as_mut()) else {
-            return desk.pool.put(frame);
+        let Some(Some(Interface { ingress, .. })) = interfaces.get(interface) else {
+            return batch.drain(..).for_each(|frame| desk.pool.put(frame));
         };
-        egress.push(desk, frame, slot, output);
-        if egress.pending() >= EGRESS_BATCH {
-            egress.flush(&mut bound[egress.port].port, desk);
+        let ingress: Ingress = *ingress;
+        let outlets = &mut Outlets { interfaces, bound };
+        for frame in batch.drain(..) {
+            passage::forward(desk, outlets, ingress, frame);
         }
     }
 
@@ -263,22 +156,14 @@ impl Worker {
     fn flush(&mut self) {
         let Self { memory, pool, flights, table, bound, interfaces, counters, .. } = self;
         let desk = &mut Desk { memory, pool, flights, table, counters };
-        for egress in interfaces.values_mut().filter_map(|interface| interface.egress.as_mut()) {
-            let port = &mut bound[egress.port].port;
-            if egress.pending() > 0 {
-                egress.flush(port, desk);
-            } else if port.sending() > 0 && egress.link == Link::Up {
-                egress.kick(port, desk);
-            }
-            if port.sending() > 0 {
-                egress.reap(port, desk);
-            }
+        for egress in egresses(interfaces) {
+            egress.flush(&mut bound[egress.port].port, desk);
         }
     }
 
     /// Asks the interfaces that are down whether they still are.
     fn probe(&mut self) {
-        for egress in self.interfaces.values_mut().filter_map(|interface| interface.egress.as_mut()) {
+        for egress in egresses(&mut self.interfaces) {
             if egress.link == Link::Down {
                 egress.link = self.bound[egress.port].port.probe();
             }
@@ -297,7 +182,7 @@ impl Worker {
         match command {
             Command::Attach(attach) => self.attach(attach),
             Command::Update { id, facts } => {
-                if let Some(egress) = self.interfaces.get_mut(&id).and_then(|interface| interface.egress.as_mut()) {
+                if let Some(Some(Interface { egress: Some(egress), .. })) = self.interfaces.get_mut(id) {
                     egress.facts = facts;
                 }
             }
@@ -323,7 +208,11 @@ impl Worker {
             self.bound.push(Bound { port, interface: id, queue, received: 0 });
         }
         let own = self.bound.iter().position(|bound| bound.interface == id && bound.queue == self.id);
-        let interface = self.interfaces.entry(id).or_insert(Interface { ifindex, partial_checksums, egress: None });
+        if self.interfaces.len() <= id {
+            self.interfaces.resize_with(id + 1, || None);
+        }
+        let ingress = Ingress { ifindex, partial_checksums };
+        let interface = self.interfaces[id].get_or_insert(Interface { ingress, egress: None });
         // An egress that is there has frames lined up.
         if interface.egress.is_none() {
             interface.egress = own.map(|port| Egress::new(facts, port));
@@ -361,4 +250,9 @@ impl Worker {
             log::error!("worker {}: {found} of {total} frames are accounted for; please report this", self.id);
         }
     }
+}
+
+/// The egresses of all interfaces that have one.
+fn egresses(interfaces: &mut [Option<Interface>]) -> impl Iterator<Item = &mut Egress> {
+    interfaces.iter_mut().flatten().filter_map(|interface| interface.egress.as_mut())
 }

@@ -218,6 +218,13 @@ impl Port {
         }
     }
 
+    /// Whether one more frame may go into the TX ring after `lined_up` others.
+    #[inline]
+    pub fn has_room(&mut self, lined_up: usize) -> bool {
+        lined_up < self.quota.send.saturating_sub(self.sending) as usize
+            && self.tx.nb_free(lined_up as u32 + 1) as usize > lined_up
+    }
+
     /// Moves packets from the front of `frames` into the TX ring, as many as it has room for.
     #[inline]
     pub fn submit(&mut self, frames: &mut Vec<Frame>) -> usize {
@@ -273,9 +280,10 @@ impl Port {
                     }
                 }
                 // The budget of one call, or of the socket, is used up: go on as long as that helps. A kernel that hides its
-                // progress gets as many calls as its budget needs for the whole ring.
+                // progress gets as many calls as its budget needs for the whole ring; from one that shows it, none means that the
+                // interface takes nothing now.
                 _ if self.consumed() > before => in_vain = 0,
-                _ if in_vain < TX_RING / LEAST_BUDGET => in_vain += 1,
+                _ if !kernel::shows_tx_consumer() && in_vain < TX_RING / LEAST_BUDGET => in_vain += 1,
                 _ => return Link::Up,
             }
         }

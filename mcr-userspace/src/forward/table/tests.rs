@@ -76,6 +76,16 @@ fn a_slot_that_lies_is_seen_through() {
     assert!(!covers(0, IFINDEX, Datagram { vlan: Vlan::tagged(7), ..datagram(1, 5001) }), "a tag");
 }
 
+/// `n` frames of a slot go, or come back.
+fn depart(table: &Table, slot: u32, n: usize) {
+    (0..n).for_each(|_| table.get(slot).expect("a rule").departed());
+}
+
+fn come_back(table: &mut Table, slot: u32) {
+    table.get(slot).expect("a rule").returned();
+    table.sweep();
+}
+
 #[test]
 fn an_idle_rule_goes_at_once() {
     let mut table = two();
@@ -89,15 +99,15 @@ fn an_idle_rule_goes_at_once() {
 #[test]
 fn a_removal_waits_for_every_frame_under_way() {
     let mut table = two();
-    (0..3).for_each(|_| table.departed(0));
-    table.departed(5);
-    table.returned(0);
+    depart(&table, 0, 3);
+    depart(&table, 5, 1);
+    come_back(&mut table, 0);
     let gone = remove(&mut table, 0);
     for left in (0..2).rev() {
         assert_eq!(gone.try_recv(), Err(TryRecvError::Empty), "{} under way", left + 1);
         assert!(table.get(0).is_some(), "its frames' counters are still to be raised");
         assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), None, "but it takes no more");
-        table.returned(0);
+        come_back(&mut table, 0);
     }
     assert_eq!(gone.try_recv(), Ok(()));
     assert!(table.get(0).is_none());
@@ -106,8 +116,8 @@ fn a_removal_waits_for_every_frame_under_way() {
     install(&mut table, 0, 9, Ports::Exact(5009));
     assert_eq!(table.find(IFINDEX, &datagram(9, 5009)), Some(0));
     assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), None);
-    table.departed(0);
-    table.returned(0);
+    depart(&table, 0, 1);
+    come_back(&mut table, 0);
     assert!(table.get(0).is_some(), "nobody asked this one to go");
 }
 
@@ -115,13 +125,13 @@ fn a_removal_waits_for_every_frame_under_way() {
 #[test]
 fn a_replacement_leaves_no_moment_without_a_rule() {
     let mut table = two();
-    table.departed(0);
+    depart(&table, 0, 1);
     install(&mut table, 1, 1, Ports::Exact(5001));
     assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), Some(1));
     assert!(table.get(0).is_some(), "what the kernel counted for the old one is still the old one's");
     let gone = remove(&mut table, 0);
     assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), Some(1));
-    table.returned(0);
+    come_back(&mut table, 0);
     assert_eq!(gone.try_recv(), Ok(()));
     assert!(table.get(0).is_none());
     assert_eq!(table.find(IFINDEX, &datagram(1, 5001)), Some(1));
@@ -131,8 +141,6 @@ fn a_replacement_leaves_no_moment_without_a_rule() {
 fn slots_that_no_rule_has_are_no_matter() {
     let mut table = two();
     for slot in [3, 6, u32::MAX] {
-        table.departed(slot);
-        table.returned(slot);
         assert!(table.get(slot).is_none());
         assert_eq!(remove(&mut table, slot).try_recv(), Ok(()), "gone already");
     }

@@ -1,0 +1,190 @@
+//! A received packet's way through a worker: whose it is, whether it is sound, and on to each output.
+
+use mcr_common::{
+    counter::{OutputDrop, RuleDrop},
+    flow::Datagram,
+    parse::{Parsed, parse},
+};
+
+use super::{
+    desk::Desk,
+    egress::Egress,
+    plan::{Rewrite, plan},
+    rewrite::rewrite,
+    rule::InterfaceId,
+    table::Entry,
+    validate::{complete_checksum, end_of_packet},
+};
+use crate::xsk::{
+    frame::Frame,
+    port::{Link, Port},
+};
+
+/// A socket and where it is.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket.
+    pub port: Port,
+    /// Its interface.
+    pub interface: InterfaceId,
+    /// Its queue.
+    pub queue: u32,
+    /// Packets received over it, to tell when those of a moment have been.
+    pub received: u64,
+}
+
+/// Where a packet came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Ingress {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// Whether its frames may carry partial checksums.
+    pub partial_checksums: bool,
+}
+
+/// An interface of the worker's.
+#[derive(Debug)]
+pub struct Interface {
+    /// What comes in.
+    pub ingress: Ingress,
+    /// What goes out, where the worker has a socket for it.
+    pub egress: Option<Egress>,
+}
+
+/// All interfaces by number, and the sockets on which their egresses send.
+pub struct Outlets<'a> {
+    /// The interfaces.
+    pub interfaces: &'a mut [Option<Interface>],
+    /// The sockets.
+    pub bound: &'a mut [Bound],
+}
+
+impl Outlets<'_> {
+    /// The egress of an interface, and its socket.
+    #[inline]
+    fn of(&mut self, interface: InterfaceId) -> Option<(&mut Egress, &mut Port)> {
+        let egress = self.interfaces.get_mut(interface)?.as_mut()?.egress.as_mut()?;
+        let port = &mut self.bound.get_mut(egress.port)?.port;
+        Some((egress, port))
+    }
+}
+
+/// A packet for one output, planned and not sent yet.
+struct Planned {
+    output: u16,
+    egress: InterfaceId,
+    new: Rewrite,
+}
+
+/// Forwards one received packet to all outputs of its rule.
+#[inline]
+pub fn forward(desk: &mut Desk<'_>, outlets: &mut Outlets<'_>, ingress: Ingress, mut frame: Frame) {
+    let table = desk.table;
+    let hint = frame.take_slot(desk.memory);
+    let datagram = match parse(frame.bytes(desk.memory)) {
+        Parsed::Datagram(datagram) => Some(datagram),
+        Parsed::Fragment(_) | Parsed::Other => None,
+    };
+    // The kernel's word where it came along; its lookup, repeated here, where the driver carries no metadata.
+    let slot = hint.or_else(|| table.find(ingress.ifindex, datagram.as_ref()?));
+    let Some((slot, entry)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
+        desk.counters.orphans.add(1);
+        return desk.pool.put(frame);
+    };
+    // What the kernel counted for this slot has arrived, whatever becomes of it here.
+    entry.counters.received.add(1);
+    match accept(desk, entry, ingress, datagram, &mut frame) {
+        Ok(datagram) => fan_out(desk, outlets, slot, entry, &datagram, frame),
+        Err(reason) => {
+            entry.counters.dropped[reason as usize].add(1);
+            desk.pool.put(frame);
+        }
+    }
+}
+
+/// Makes the frame a sound packet of the rule, without padding and with a whole checksum; or says why it is none.
+#[inline]
+fn accept(
+    desk: &Desk<'_>,
+    entry: &Entry,
+    ingress: Ingress,
+    datagram: Option<Datagram>,
+    frame: &mut Frame,
+) -> Result<Datagram, RuleDrop> {
+    let datagram = datagram.filter(|datagram| entry.rule.covers(ingress.ifindex, datagram));
+    let datagram = datagram.ok_or(RuleDrop::RuleGone)?;
+    let end = end_of_packet(frame.bytes(desk.memory), &datagram).ok_or(RuleDrop::Malformed)?;
+    frame.set_len(desk.memory, end);
+    if ingress.partial_checksums {
+        complete_checksum(frame.bytes(desk.memory), &datagram);
+    }
+    Ok(datagram)
+}
+
+/// Sends the packet to each output: a copy for all but the last that takes it, which gets the frame itself.
+#[inline]
+fn fan_out(
+    desk: &mut Desk<'_>,
+    outlets: &mut Outlets<'_>,
+    slot: u32,
+    entry: &Entry,
+    datagram: &Datagram,
+    mut frame: Frame,
+) {
+    let mut last: Option<Planned> = None;
+    for (number, (target, counters)) in entry.rule.targets.iter().zip(&entry.counters.outputs).enumerate() {
+        counters.offered.add(1);
+        let planned = match outlets.of(target.egress) {
+            Some((egress, port)) if egress.link == Link::Up => {
+                plan(frame.bytes(desk.memory), datagram, target, &egress.facts).and_then(|new| {
+                    // Before anything is copied for it.
+                    match egress.has_room(port, desk) {
+                        true => Ok(Planned { output: number as u16, egress: target.egress, new }),
+                        false => Err(OutputDrop::TxRingFull),
+                    }
+                })
+            }
+            _ => Err(OutputDrop::LinkDown),
+        };
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(reason) => {
+                counters.dropped[reason as usize].add(1);
+                continue;
+            }
+        };
+        let Some(earlier) = last.replace(planned) else { continue };
+        match desk.pool.take() {
+            Some(mut copy) => {
+                copy.copy_from(desk.memory, frame.bytes(desk.memory));
+                send(desk, outlets, slot, entry, datagram, &earlier, copy);
+            }
+            None => entry.counters.outputs[usize::from(earlier.output)].dropped[OutputDrop::NoFrame as usize].add(1),
+        }
+    }
+    match last {
+        Some(planned) => send(desk, outlets, slot, entry, datagram, &planned, frame),
+        None => desk.pool.put(frame),
+    }
+}
+
+/// Rewrites a frame and lines it up.
+#[inline]
+fn send(
+    desk: &mut Desk<'_>,
+    outlets: &mut Outlets<'_>,
+    slot: u32,
+    entry: &Entry,
+    datagram: &Datagram,
+    planned: &Planned,
+    mut frame: Frame,
+) {
+    let length = frame.len();
+    let length = rewrite(frame.buffer(desk.memory), length, datagram, &planned.new);
+    frame.set_len(desk.memory, length);
+    match outlets.of(planned.egress) {
+        Some((egress, port)) => egress.push(port, desk, frame, slot, entry, planned.output),
+        // It was there when the packet was planned, and nothing takes an egress away meanwhile.
+        None => desk.pool.put(frame),
+    }
+}
