@@ -181,7 +181,7 @@ fn packet(stream: &Stream) -> impl Strategy<Value = Packet> + use<> {
     let bits = (0u8..64, 0u8..4, any::<bool>(), ttl);
     // Of sources that the receiving kernel takes for a host's: never its own, a broadcast, a loopback.
     let any_source = prop_oneof![0xac10_0001u32..0xac1f_fffe, 0x0a4d_0001u32..0x0a4d_fffe];
-    (bits, 0usize..=10, any_source, any::<u32>(), 1u16.., payload, checksum, any::<bool>()).prop_map(
+    (bits, 0usize..=10, any_source, any::<u32>(), 1u16.., payload, checksum, prop::bool::weighted(0.1)).prop_map(
         move |((dscp, ecn, dont_fragment, ttl), words, any_source, bits, source_port, payload, checksum, balanced)| {
             let source = match stream.sources {
                 (_, 0) => any_source,
