@@ -15,7 +15,7 @@ pub struct Seen {
 }
 
 /// A text for each row that is not as it says, and for what belongs to no row.
-pub fn wrong(table: &Table, seen: Seen, stats: &Stats) -> Vec<String> {
+pub fn wrong(table: &Table, seen: Seen, stats: &Stats, log: &str) -> Vec<String> {
     let [mut out, mut host] = [seen.out, seen.host].map(|frames| by_row(table, frames));
     let mut wrong = Vec::new();
     for (number, row) in (1..).zip(&table.rows) {
@@ -23,6 +23,7 @@ pub fn wrong(table: &Table, seen: Seen, stats: &Stats) -> Vec<String> {
         compare("at", &row.out, out.remove(&number).unwrap_or_default(), &mut problems);
         compare("at the host, sent from", &row.host, host.remove(&number).unwrap_or_default(), &mut problems);
         count(number, row, stats, &mut problems);
+        said(number, row, log, &mut problems);
         if !problems.is_empty() {
             wrong.push(format!("row {number}, {}:\n{}{problems}", row.name, row.rules.concat()));
         }
@@ -112,6 +113,21 @@ fn count(number: u8, row: &Row, stats: &Stats, problems: &mut String) {
 
 fn bytes<'a>(frames: impl Iterator<Item = &'a Frame>) -> usize {
     frames.map(|(_, frame)| frame.len()).sum()
+}
+
+/// What is said once for a rule: that packets expire, that fragments are passed.
+fn said(number: u8, row: &Row, log: &str, problems: &mut String) {
+    let lines = |rule: &str, what: &str| log.lines().filter(|line| line.contains(rule) && line.contains(what)).count();
+    let expired = lines(&format!("rule {}", rule_name(number, 0)), "(ttl_expired)");
+    if expired != usize::from(row.dropped.contains_key("ttl_expired")) {
+        tell(problems, format_args!("  said {expired} times that packets expire"));
+    }
+    let fragments = lines(&format!(" to 239.{number}."), "a fragment from");
+    // Two CPUs may say it at the same moment.
+    let wanted = if row.passed.iter().any(|(_, verdict)| *verdict == "pass_fragment") { 1..=2 } else { 0..=0 };
+    if !wanted.contains(&fragments) {
+        tell(problems, format_args!("  said {fragments} times that a fragment is passed"));
+    }
 }
 
 /// The XDP program's, over all rows. The kernels' own packets at the links' ends are `pass_no_rule` as well.

@@ -65,7 +65,7 @@ pub fn all_rows(queues: u32, flags: &[&str]) -> Result<()> {
     }
     let stats = daemon.stats_at_rest()?;
     let seen = Seen { out: received(&outside)?, host: received(&host)? };
-    let wrong = judge::wrong(&table, seen, &stats);
+    let wrong = judge::wrong(&table, seen, &stats, &daemon.log());
     ensure!(wrong.is_empty(), "{} of {} rows are wrong:\n{}", wrong.len(), table.rows.len(), wrong.join("\n"));
     eprintln!("{} rows, {} packets sent, {} came out", table.rows.len(), sent.len(), stats.totals.sent_packets);
 

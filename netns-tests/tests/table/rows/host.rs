@@ -102,6 +102,11 @@ fn other_protocols(t: &mut Table) {
         .sent(IN, same)
         .bytes(|frame| frame[14] = 0x44)
         .passes("pass_no_rule");
+    t.row("a length where the EtherType would be")
+        .rule(STREAM, &["v2"])
+        .sent(IN, same)
+        .bytes(|frame| frame[12..14].copy_from_slice(&[0, 60]))
+        .passes("pass_no_rule");
     t.row("cut in the UDP header")
         .rule(STREAM, &["v2"])
         .sent(IN, same)
