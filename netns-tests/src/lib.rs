@@ -13,6 +13,9 @@ pub mod programs;
 
 pub mod daemon;
 
+pub mod packet;
+pub mod raw;
+
 pub mod crossing;
 pub mod probe;
 pub mod rules;

@@ -1,17 +1,19 @@
 //! Named network namespaces that vanish with their owner, after a panic too.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::Path,
     process::{Command, id},
     sync::{
         Once,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
 use anyhow::{Context, Result};
 use nix::{
+    sched::{CloneFlags, setns},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -73,6 +75,16 @@ impl Namespace {
     pub fn run(&self, line: &str) -> Result<String> {
         let mut words = line.split_whitespace();
         process::run(self.command(words.next().unwrap_or_default()).args(words))
+    }
+
+    /// Runs `make` on a thread inside. A socket that it makes stays inside, whoever uses it later.
+    pub fn enter<T: Send>(&self, make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let file = File::open(Path::new(DIRECTORY).join(&self.name))?;
+        let inside = || {
+            setns(file, CloneFlags::CLONE_NEWNET).context("cannot enter a namespace")?;
+            make()
+        };
+        thread::scope(|scope| scope.spawn(inside).join().expect("no panic"))
     }
 
     /// Feeds `ip -batch` with `lines`, one command each.

@@ -112,6 +112,14 @@ impl Topology {
         }
     }
 
+    /// The [fan](Self::fan) with a second ingress link w0-w1 between gen and relay, with 10.100.0.1 and .2.
+    pub fn mesh(queues: u32, outputs: u32) -> Self {
+        let mut mesh = Self::fan(queues, outputs);
+        let ends = [End::host(GEN, "w0", "10.100.0.1/24"), End::host(RELAY, "w1", "10.100.0.2/24")];
+        mesh.links.push(Link { queues, ends });
+        mesh
+    }
+
     /// `n` senders on br0, `n` receivers on br1, each in a namespace of its own (`s0`.., `r0`.., interface `e0`), and
     /// the relay between with v1 (10.1.0.1) on br0 and v2 (10.2.0.1) on br1. Sender i is 10.1.1.i + 1, receiver i
     /// 10.2.1.i + 1. The relay's links have `queues` queues.

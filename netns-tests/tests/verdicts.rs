@@ -1,106 +1,18 @@
 //! The XDP program as the kernel runs it: packet in, verdict and packet out (`BPF_PROG_TEST_RUN`).
 
-use anyhow::{Context, Result, ensure};
-use aya::programs::{TestRun, TestRunOptions};
+mod bench;
+
+use anyhow::{Context, Result};
+use bench::{Bench, LOOPBACK, Outcome};
 use etherparse::PacketBuilder;
 use mcr_common::{
     counter::Verdict,
-    flow::{FlowValue, Steered},
     lookup,
     parse::{Parsed, parse},
 };
-use mcr_userspace::{
-    kernel::{
-        flows::{FlowIndex, Flows},
-        program::{Attachment, Program},
-    },
-    rules::rule::{Match, Ports, Prefix},
-    xsk::{
-        port::{Bind, Port, Quota},
-        umem::Memory,
-    },
-};
+use mcr_userspace::rules::rule::{Match, Ports, Prefix};
 use netns_tests::needs_root;
 use proptest::{prelude::*, test_runner::TestRunner};
-
-/// Test runs come in on the loopback interface of the caller's namespace, queue 0.
-const LOOPBACK: u32 = 1;
-const XDP_PASS: u32 = 2;
-const XDP_REDIRECT: u32 = 4;
-
-/// The program, loaded and attached to the loopback interface of a namespace of this thread's own, with one socket.
-struct Bench {
-    program: Program,
-    flows: Flows,
-    index: FlowIndex,
-    _port: Port,
-    _memory: Memory,
-}
-
-/// What the program did with a packet.
-#[derive(Debug, PartialEq)]
-struct Outcome {
-    verdict: Verdict,
-    slot: Option<u32>,
-    /// The packet afterwards, without metadata.
-    packet: Vec<u8>,
-}
-
-impl Bench {
-    /// A namespace in which queue 0 of the loopback interface is served, where `served`.
-    fn new(served: bool) -> Result<Self> {
-        // The thread that runs this test leaves for good: libtest gives each test its own.
-        leave_for_own_namespace()?;
-        let (mut program, maps) = Program::load(1024, 4096)?;
-        program.attach(LOOPBACK, Attachment::Skb)?;
-        let (memory, _pool) = Memory::new(64, 2048)?;
-        let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })?;
-        if served {
-            program.set_socket(0, &port.fd())?;
-        }
-        Ok(Self { program, flows: Flows::new(maps), index: FlowIndex::default(), _port: port, _memory: memory })
-    }
-
-    fn add(&mut self, slot: u32, matcher: &Match) -> Result<()> {
-        let value = value(slot);
-        self.index.insert(LOOPBACK, matcher, value);
-        Ok(self.flows.insert(LOOPBACK, matcher, value)?)
-    }
-
-    fn run(&mut self, packet: &[u8]) -> Result<Outcome> {
-        let before = self.program.verdicts(LOOPBACK)?;
-        let mut out = vec![0; packet.len() + Steered::LEN];
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(packet);
-        options.data_out = Some(&mut out);
-        let result = self.program.program().test_run(options)?;
-        let len = result.data_size_out as usize;
-        let after = self.program.verdicts(LOOPBACK)?;
-        let raised: Vec<_> =
-            Verdict::ALL.iter().filter(|verdict| after[**verdict as usize] != before[**verdict as usize]).collect();
-        let [verdict] = raised[..] else { anyhow::bail!("{} verdicts were counted", raised.len()) };
-        ensure!(after[*verdict as usize] == before[*verdict as usize] + 1, "{verdict:?} was counted more than once");
-        let expected = if *verdict == Verdict::Steered { XDP_REDIRECT } else { XDP_PASS };
-        ensure!(result.return_value == expected, "{verdict:?} was counted, and {} returned", result.return_value);
-        let metadata = len - packet.len();
-        ensure!(metadata == 0 || metadata == Steered::LEN, "{metadata} bytes of metadata");
-        Ok(Outcome {
-            verdict: *verdict,
-            slot: out[..metadata].first_chunk().and_then(|bytes| Steered::slot_in(*bytes)),
-            packet: out[metadata..len].to_vec(),
-        })
-    }
-}
-
-/// Leaves for a new network namespace.
-fn leave_for_own_namespace() -> Result<()> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).context("a network namespace of the thread's own")
-}
-
-/// A rule's entry: the loopback interface has one queue, whose socket is number 0.
-fn value(slot: u32) -> FlowValue {
-    FlowValue { slot, xsk_base: 0, queues: 1 }
-}
 
 fn matcher(group: [u8; 4], length: u8, ports: Ports) -> Match {
     Match {
@@ -309,12 +221,12 @@ fn a_removed_rule_passes_and_a_nested_range_gives_its_ports_back() -> Result<()>
     bench.add(2, &narrow)?;
     let packet = spec([239, 2, 1, 1], 5010).build();
     assert_eq!(bench.run(&packet)?.slot, Some(2));
-    bench.flows.remove(LOOPBACK, &narrow, value(2))?;
-    bench.flows.tidy()?;
+    bench.remove(2, &narrow)?;
+    bench.tidy()?;
     assert_eq!(bench.run(&packet)?.slot, Some(1));
-    bench.flows.remove(LOOPBACK, &wide, value(1))?;
+    bench.remove(1, &wide)?;
     assert_eq!(bench.run(&packet)?.verdict, Verdict::PassNoRule);
-    bench.flows.tidy()?;
+    bench.tidy()?;
     assert_eq!(bench.run(&packet)?.verdict, Verdict::PassNoRule);
     Ok(())
 }
