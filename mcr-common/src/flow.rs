@@ -39,6 +39,12 @@ impl Vlan {
     pub const fn tagged(id: u16) -> Self {
         if id == 0 { Self::PRIORITY } else { Self(id) }
     }
+
+    /// As a number, different for each.
+    #[inline(always)]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
 }
 
 /// What the ports of a shape's rules are; lower is more specific.
@@ -72,6 +78,12 @@ pub struct Shape {
 impl Shape {
     /// Past the last shape of a table.
     pub const END: Self = Self { source_len: 0, group_len: 0, port_len: 0, kind: 0 };
+
+    /// As a number, different for each and 0 for [`END`](Self::END) alone.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u32 {
+        u32::from_be_bytes([self.kind, self.port_len, self.group_len, self.source_len])
+    }
 
     /// The key under which a rule of this shape, if any, takes `datagram`.
     #[inline(always)]
@@ -108,7 +120,7 @@ const fn mask(length: u8) -> u32 {
     (0xffff_ffff_u64 << (32 - (length as u32 & 63))) as u32
 }
 
-/// Key of the map `FLOWS`. No padding: the kernel compares bytes.
+/// What an entry of the table of rules is found by; key of the map `GROUP_FLOWS`. No padding: the kernel compares bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct FlowKey {
@@ -126,7 +138,7 @@ pub struct FlowKey {
     pub shape: Shape,
 }
 
-/// Value of the map `FLOWS`.
+/// What the table of rules says of a key; value of the map `GROUP_FLOWS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowValue {

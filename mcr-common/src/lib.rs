@@ -8,6 +8,7 @@ pub mod wire;
 pub mod parse;
 pub mod flow;
 pub mod lookup;
+pub mod places;
 pub mod counter;
 pub mod checksum;
 pub mod limits;

@@ -23,7 +23,7 @@ pub fn steer(ctx: &XdpContext) -> Verdict {
     match parse(&frame) {
         Parsed::Other => Verdict::PassNoRule,
         Parsed::Fragment(datagram) => not_taken(ctx, ifindex, &datagram, true),
-        Parsed::Datagram(datagram) => match find(&Rules::now(), ifindex, &datagram) {
+        Parsed::Datagram(datagram) => match Rules::now().and_then(|rules| find(&rules, ifindex, &datagram)) {
             Some(rule) => redirect(ctx, rule, frame.len()),
             None => not_taken(ctx, ifindex, &datagram, false),
         },
@@ -86,7 +86,7 @@ fn fragment(ctx: &XdpContext, rule: FlowValue, datagram: &Datagram) -> Verdict {
 /// Why no rule takes it: for the counters only. One copy in the program, off the fast path.
 #[inline(never)]
 fn not_taken(ctx: &XdpContext, ifindex: u32, datagram: &Datagram, is_fragment: bool) -> Verdict {
-    let rules = Rules::now();
+    let Some(rules) = Rules::now() else { return Verdict::PassNoRule };
     if let Some(rule) = group_entry(&rules, ifindex, datagram.vlan, datagram) {
         return if is_fragment { fragment(ctx, rule, datagram) } else { Verdict::PassNoRule };
     }

@@ -1,6 +1,6 @@
 //! Makes a change of the rules true: interfaces, workers, then the kernel's map; and back in the other order.
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use anyhow::{Context, bail};
 use mcr_common::{counter::OutputDrop, flow::FlowValue};
@@ -31,15 +31,30 @@ pub enum Obstacle {
     Wrong(anyhow::Error),
 }
 
+/// Interfaces as they were when a change first asked for them: thousands of rules name the same few.
+#[derive(Debug, Default)]
+pub struct Seen(HashMap<String, Nic>);
+
+impl Seen {
+    fn nic(&mut self, name: &str) -> Result<Nic, Obstacle> {
+        if let Some(nic) = self.0.get(name) {
+            return Ok(nic.clone());
+        }
+        let nic = Nic::read(name).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENODEV) => Obstacle::Missing(format!("no interface {name}")),
+            _ => Obstacle::Wrong(anyhow::Error::from(error).context(format!("interface {name}"))),
+        })?;
+        self.0.insert(name.to_owned(), nic.clone());
+        Ok(nic)
+    }
+}
+
 impl State {
     /// What lacks for `rule` on this machine: its interfaces as they are, or the obstacle.
-    pub fn survey(&self, rule: &Rule) -> Result<Vec<(Nic, Role, Mode)>, Obstacle> {
+    pub fn survey(&self, rule: &Rule, seen: &mut Seen) -> Result<Vec<(Nic, Role, Mode)>, Obstacle> {
         let mut found = Vec::new();
         let mut need = |name: &str, role: Role| -> Result<Nic, Obstacle> {
-            let nic = Nic::read(name).map_err(|error| match error.raw_os_error() {
-                Some(libc::ENODEV) => Obstacle::Missing(format!("no interface {name}")),
-                _ => Obstacle::Wrong(anyhow::Error::from(error).context(format!("interface {name}"))),
-            })?;
+            let nic = seen.nic(name)?;
             found.push((nic.clone(), role, self.options.mode(name)));
             Ok(nic)
         };
@@ -85,8 +100,8 @@ impl State {
     }
 
     /// Lets `rule` forward: it has a slot, workers know it, and then the kernel steers for it.
-    pub fn activate(&mut self, rule: &Rule, lineage: u64) -> Result<Arc<Active>, Obstacle> {
-        let wanted = self.survey(rule)?;
+    pub fn activate(&mut self, rule: &Rule, lineage: u64, seen: &mut Seen) -> Result<Arc<Active>, Obstacle> {
+        let wanted = self.survey(rule, seen)?;
         self.ensure_interfaces(&wanted).map_err(Obstacle::Wrong)?;
         self.start(rule, lineage).map_err(Obstacle::Wrong)
     }
@@ -147,7 +162,12 @@ impl State {
         // Where slots lack for both at once, they take turns.
         let early = if self.slots.left() < coming.len() { std::mem::take(&mut going) } else { Vec::new() };
         early.into_iter().for_each(|active| self.retire(active));
-        let warnings = coming.into_iter().filter_map(|(rule, live)| self.try_rule(rule, live)).collect();
+        // One wait for running programs serves all.
+        if let Err(error) = self.flows.announce(coming.iter().map(|(rule, _)| &rule.matcher)) {
+            log::error!("telling the kernel of new shapes of rules: {error}");
+        }
+        let seen = &mut Seen::default();
+        let warnings = coming.into_iter().filter_map(|(rule, live)| self.try_rule(rule, live, seen)).collect();
         going.into_iter().for_each(|active| self.retire(active));
         warnings
     }
@@ -159,12 +179,14 @@ impl State {
     }
 
     /// Lets a rule forward, or wait; why it waits.
-    fn try_rule(&mut self, rule: &Rule, mut live: Live) -> Option<String> {
-        let outcome = self.activate(rule, live.lineage);
+    fn try_rule(&mut self, rule: &Rule, mut live: Live, seen: &mut Seen) -> Option<String> {
+        let outcome = self.activate(rule, live.lineage, seen);
         let warning = outcome.as_ref().err().map(|obstacle| format!("rule {} waits: {obstacle}", rule.name));
         if outcome.is_err() {
-            live.tried =
-                self.survey(rule).map(|found| found.into_iter().map(|(nic, ..)| nic).collect()).unwrap_or_default();
+            live.tried = self
+                .survey(rule, seen)
+                .map(|found| found.into_iter().map(|(nic, ..)| nic).collect())
+                .unwrap_or_default();
         }
         live.take(outcome);
         self.live.insert(rule.name.clone(), live);
@@ -192,14 +214,15 @@ impl State {
             .filter_map(|(name, _)| self.set.get(name))
             .cloned()
             .collect();
+        let seen = &mut Seen::default();
         for rule in waiting {
-            let Ok(found) = self.survey(&rule) else { continue };
+            let Ok(found) = self.survey(&rule, seen) else { continue };
             let Some(live) = self.live.remove(&rule.name) else { continue };
             if found.iter().map(|(nic, ..)| nic).eq(&live.tried) {
                 self.live.insert(rule.name, live);
                 continue;
             }
-            match self.try_rule(&rule, live) {
+            match self.try_rule(&rule, live, seen) {
                 None => log::info!("rule {} forwards now", rule.name),
                 Some(warning) => log::warn!("{warning}"),
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    change::Obstacle,
+    change::{Obstacle, Seen},
     retire::Shared,
     state::{Live, State},
 };
@@ -94,7 +94,7 @@ impl State {
         };
         // The new one is in place before the old one goes: no packet between finds neither.
         let before = live.active.take();
-        let outcome = match self.activate(&rule, live.lineage) {
+        let outcome = match self.activate(&rule, live.lineage, &mut Seen::default()) {
             Err(Obstacle::Missing(what)) if wait => Ok(Err(Obstacle::Missing(what))),
             Err(Obstacle::Missing(what)) => Err(format!("{what}; add --wait to let the rule wait for it")),
             Err(Obstacle::Wrong(error)) => Err(format!("{error:#}")),

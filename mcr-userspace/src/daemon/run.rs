@@ -23,7 +23,7 @@ use super::{
     options::Options,
     report::final_line,
     retire::Shared,
-    slots::{QUARANTINE, Slots},
+    slots::Slots,
     state::{State, Totals},
 };
 use crate::{
@@ -32,9 +32,6 @@ use crate::{
     kernel::{flows::Flows, nic::Nic, program::Program},
     rules::set::{Change, RuleSet},
 };
-
-/// Entries of the kernel's map of rules for each rule: an exact one, two of its group, and some for ranges.
-const ENTRIES_A_RULE: u32 = 8;
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub fn run(options: Options) -> anyhow::Result<()> {
@@ -91,7 +88,7 @@ fn start(options: Options) -> anyhow::Result<State> {
         None => egress.map(|(nic, ..)| nic.tx_queues).min().unwrap_or(1).min(allowed_cpus().len().max(1) as u32),
     };
     let slots = Slots::total(config.limits.rules);
-    let (program, maps) = Program::load(slots, (config.limits.rules + QUARANTINE).saturating_mul(ENTRIES_A_RULE))?;
+    let (program, maps) = Program::load(slots, config.limits.rules)?;
     let mut state = State {
         started: Instant::now(),
         workers,

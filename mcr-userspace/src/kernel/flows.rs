@@ -12,7 +12,11 @@ use mcr_common::{
     lookup::FlowTable,
 };
 
-use super::{grace, program::FlowMaps};
+use super::{
+    grace,
+    places::{Crowded, Places},
+    program::FlowMaps,
+};
 use crate::rules::rule::{Match, Ports};
 
 /// Bits of a block's size in ports, widest first.
@@ -41,6 +45,8 @@ pub struct FlowIndex {
     entries: HashMap<FlowKey, Vec<Claim>>,
     shapes: BTreeMap<Shape, usize>,
     groups: BTreeMap<Shape, usize>,
+    /// The entries that have the keys, as they are found.
+    places: Places,
     /// The keys of `shapes` and `groups`, in order.
     shape_list: Vec<Shape>,
     group_list: Vec<Shape>,
@@ -61,6 +67,7 @@ impl FlowIndex {
             }
             self.count_shape(key.shape, 1);
         }
+        self.place(&effects);
         effects
     }
 
@@ -82,6 +89,7 @@ impl FlowIndex {
             }
             self.count_shape(key.shape, -1);
         }
+        self.place(&effects);
         effects
     }
 
@@ -95,9 +103,30 @@ impl FlowIndex {
         self.entries.is_empty()
     }
 
+    /// Each key that has a rule, with the entry of the most specific one.
+    fn entries(&self) -> impl Iterator<Item = (&FlowKey, FlowValue)> + Clone {
+        self.entries.iter().filter_map(|(key, claims)| Some((key, claims.first()?.value)))
+    }
+
+    fn place(&mut self, effects: &[Effect]) {
+        let mut fits = true;
+        for effect in effects {
+            match effect {
+                Effect::Set(key, value) => {
+                    fits &= !self.places.is_small_for(1) && self.places.set(key, value).is_ok();
+                }
+                Effect::Delete(key) => self.places.delete(key),
+            }
+        }
+        // Nobody else reads it.
+        self.places.bury();
+        if !fits || self.places.is_stale() {
+            self.places = Places::of(self.entries.len() + 1, self.entries());
+        }
+    }
+
     fn count_shape(&mut self, shape: Shape, by: isize) {
-        let is_group = shape.kind == PortKind::Group as u8;
-        let (counts, list) = match is_group {
+        let (counts, list) = match shape.kind == PortKind::Group as u8 {
             true => (&mut self.groups, &mut self.group_list),
             false => (&mut self.shapes, &mut self.shape_list),
         };
@@ -122,7 +151,7 @@ impl FlowTable for FlowIndex {
     }
 
     fn get(&self, key: &FlowKey) -> Option<FlowValue> {
-        self.entries.get(key)?.first().map(|claim| claim.value)
+        self.places.get(key)
     }
 }
 
@@ -136,6 +165,19 @@ pub struct Flows {
     kernel_groups: Vec<Shape>,
 }
 
+/// Why the kernel's table was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// It has no place for more entries.
+    #[error(
+        "the kernel's table is full with {0} entries (a port range is up to a hundred of them); raise `rules` in [limits] and restart mcrd"
+    )]
+    Full(usize),
+}
+
 impl Flows {
     /// An empty table over fresh maps.
     pub fn new(maps: FlowMaps) -> Self {
@@ -143,10 +185,10 @@ impl Flows {
     }
 
     /// Enters a rule; packets are steered for it when this returns. On error the table is as before.
-    pub fn insert(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Result<(), MapError> {
+    pub fn insert(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Result<(), FlowError> {
         let effects = self.index.insert(ifindex, matcher, value);
         // Entries first: an entry whose shape is not walked yet is not found, a shape without entries is harmless.
-        let result = self.apply(&effects).and_then(|()| self.add_shapes());
+        let result = self.apply(&effects).and_then(|()| Ok(self.add_shapes(&[], &[])?));
         if result.is_err() {
             let back = self.index.remove(ifindex, matcher, value);
             // The kernel refused to grow; giving back does not make it grow, so this succeeds where entries exist.
@@ -156,7 +198,7 @@ impl Flows {
     }
 
     /// Takes a rule out; a program that has found it already may still steer by it.
-    pub fn remove(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Result<(), MapError> {
+    pub fn remove(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Result<(), FlowError> {
         let effects = self.index.remove(ifindex, matcher, value);
         self.apply(&effects)
     }
@@ -166,40 +208,79 @@ impl Flows {
         self.switch(Vec::new(), Vec::new())
     }
 
-    /// Lets the kernel forget shapes that no rule uses.
-    pub fn tidy(&mut self) -> Result<(), MapError> {
+    /// Lets the kernel forget shapes that no rule uses, and frees the places of entries that are gone.
+    pub fn tidy(&mut self) -> Result<(), FlowError> {
+        if self.maps.places.is_stale() {
+            self.rebuild(0)?;
+        } else if self.maps.places.has_graves() {
+            grace::wait_for_programs();
+            self.maps.places.bury();
+        }
         if self.kernel_shapes != self.index.shape_list || self.kernel_groups != self.index.group_list {
             let (shapes, groups) = (self.index.shape_list.clone(), self.index.group_list.clone());
-            return self.switch(shapes, groups);
+            self.switch(shapes, groups)?;
         }
         Ok(())
     }
 
-    fn apply(&mut self, effects: &[Effect]) -> Result<(), MapError> {
+    fn apply(&mut self, effects: &[Effect]) -> Result<(), FlowError> {
         for effect in effects {
             match effect {
-                Effect::Set(key, value) => self.maps.flows.insert(key, value, 0)?,
-                Effect::Delete(key) => match self.maps.flows.remove(key) {
+                Effect::Set(key, value) if is_group(key) => self.maps.groups_in_use.insert(key, value, 0)?,
+                Effect::Set(key, value) => {
+                    let wants_more = self.maps.places.is_small_for(1) && self.maps.places.can_grow();
+                    if wants_more || self.maps.places.set(key, value).is_err() {
+                        // It is in the index already. Twice the room, so that the next time is as far away.
+                        self.rebuild(self.index.entries.len())?;
+                    }
+                }
+                Effect::Delete(key) if is_group(key) => match self.maps.groups_in_use.remove(key) {
                     Ok(()) | Err(MapError::KeyNotFound) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 },
+                Effect::Delete(key) => self.maps.places.delete(key),
             }
         }
         Ok(())
     }
 
-    /// Makes the kernel walk every shape in use.
-    fn add_shapes(&mut self) -> Result<(), MapError> {
-        let merged = |kernel: &[Shape], wanted: &[Shape]| {
-            let mut all: Vec<Shape> = kernel.iter().chain(wanted).copied().collect();
+    /// Writes the entries anew, with room for `more`.
+    fn rebuild(&mut self, more: usize) -> Result<(), FlowError> {
+        let entries = self.index.entries().filter(|(key, _)| !is_group(key));
+        let count = entries.clone().count();
+        // A program that started before the last time may still look at the bank that is written now.
+        grace::wait_for_programs();
+        self.maps.places.rebuild(count + more, entries).map_err(|Crowded| FlowError::Full(count))
+    }
+
+    /// Makes room for rules that are about to be inserted, all at once: each larger table and each longer list of shapes takes a grace
+    /// period.
+    pub fn announce<'a>(&mut self, matchers: impl Iterator<Item = &'a Match>) -> Result<(), FlowError> {
+        let mut coming = FlowIndex::default();
+        let mut entries = 0;
+        for key in matchers.flat_map(|matcher| keys(0, matcher)) {
+            coming.count_shape(key.shape, 1);
+            entries += usize::from(!is_group(&key));
+        }
+        if self.maps.places.is_small_for(entries) && self.maps.places.can_grow() {
+            self.rebuild(entries)?;
+        }
+        Ok(self.add_shapes(&coming.shape_list, &coming.group_list)?)
+    }
+
+    /// Makes the kernel walk every shape in use, and `more`.
+    fn add_shapes(&mut self, more_shapes: &[Shape], more_groups: &[Shape]) -> Result<(), MapError> {
+        let merged = |lists: &[&[Shape]]| {
+            let mut all = lists.concat();
             all.sort();
             all.dedup();
             all
         };
-        let mut shapes = merged(&self.kernel_shapes, &self.index.shape_list);
-        let mut groups = merged(&self.kernel_groups, &self.index.group_list);
+        let (in_use, groups_in_use) = (&self.index.shape_list, &self.index.group_list);
+        let mut shapes = merged(&[&self.kernel_shapes, in_use, more_shapes]);
+        let mut groups = merged(&[&self.kernel_groups, groups_in_use, more_groups]);
         if shapes.len() >= TABLE_SHAPES as usize || groups.len() >= GROUP_SHAPES as usize {
-            (shapes, groups) = (self.index.shape_list.clone(), self.index.group_list.clone());
+            (shapes, groups) = (merged(&[in_use, more_shapes]), merged(&[groups_in_use, more_groups]));
         }
         match shapes == self.kernel_shapes && groups == self.kernel_groups {
             true => Ok(()),
@@ -223,6 +304,11 @@ impl Flows {
         (self.bank, self.kernel_shapes, self.kernel_groups) = (bank, shapes, groups);
         Ok(())
     }
+}
+
+/// Whether an entry only says that rules for its group exist.
+fn is_group(key: &FlowKey) -> bool {
+    key.shape.kind == PortKind::Group as u8
 }
 
 /// Ports that a rule takes.

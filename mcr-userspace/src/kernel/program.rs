@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, io, os::fd::AsRawFd, thread};
 
+use anyhow::Context;
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, XskMap},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, XskMap},
     programs::{
         ProgramError, Xdp, XdpMode,
         xdp::{XdpError, XdpLinkId},
@@ -14,10 +15,16 @@ use aya_log::EbpfLogger;
 use mcr_common::{
     counter::Verdict,
     flow::{FlowCount, FlowKey, FlowValue, Shape},
+    places::Layout,
 };
+
+use super::places::{Memory, Places};
 
 /// The object that the build script made of mcr-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mcr"));
+
+/// Entries of the smallest table.
+const LEAST_ENTRIES: u32 = 1024;
 
 /// Name of the program and of its entry function.
 const NAME: &str = "mcr";
@@ -42,8 +49,10 @@ impl fmt::Display for Attachment {
 
 /// The maps that hold the rules: see [`Flows`](super::flows::Flows), which alone writes them.
 pub struct FlowMaps {
-    /// `FLOWS`.
-    pub flows: HashMap<MapData, FlowKey, FlowValue>,
+    /// `TABLE`.
+    pub places: Places,
+    /// `GROUP_FLOWS`.
+    pub groups_in_use: HashMap<MapData, FlowKey, FlowValue>,
     /// `SHAPES`.
     pub shapes: Array<MapData, Shape>,
     /// `GROUPS`.
@@ -64,12 +73,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads the program with room for `slots` rules and `flows` entries, and lets its log lines join `log`'s.
-    pub fn load(slots: u32, flows: u32) -> anyhow::Result<(Self, FlowMaps)> {
+    /// Loads the program for at most `rules` rules and counters for `slots`, and lets its log lines join `log`'s.
+    pub fn load(slots: u32, rules: u32) -> anyhow::Result<(Self, FlowMaps)> {
+        // A port range takes many entries, so even few rules get a good many.
+        let layout = Layout::for_entries(rules.max(LEAST_ENTRIES));
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("COUNTS", slots)
             .map_max_entries("FRAGMENT_SAID", slots)
-            .map_max_entries("FLOWS", flows)
+            .map_max_entries("TABLE", layout.blocks())
+            .map_max_entries("GROUP_FLOWS", slots.saturating_mul(2))
             .load(OBJECT)
             .map_err(|error| explain("loading the XDP program", error.into()))?;
         log_lines(&mut ebpf)?;
@@ -77,8 +89,10 @@ impl Program {
         program.load().map_err(|error| explain("loading the XDP program", error.into()))?;
 
         let mut take = |name| ebpf.take_map(name).unwrap_or_else(|| panic!("the object has the map {name}"));
+        let Map::Array(table) = take("TABLE") else { anyhow::bail!("the object's map TABLE is no array") };
         let maps = FlowMaps {
-            flows: take("FLOWS").try_into()?,
+            places: Places::new(Memory::mapped(table.fd(), layout).context("mapping the table of rules")?),
+            groups_in_use: take("GROUP_FLOWS").try_into()?,
             shapes: take("SHAPES").try_into()?,
             groups: take("GROUPS").try_into()?,
             bank: take("BANK").try_into()?,
