@@ -84,13 +84,13 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let words = self.blocks as usize * BLOCK;
-        match self.owned {
-            // SAFETY: `owned` leaked a box of so many words.
-            true => {
-                drop(unsafe { Box::from_raw(NonNull::slice_from_raw_parts(self.words.cast::<u64>(), words).as_ptr()) })
-            }
+        if self.owned {
+            let all = NonNull::slice_from_raw_parts(self.words.cast::<u64>(), words);
+            // SAFETY: `owned` leaked a box of so many words, and nothing refers to it any more.
+            drop(unsafe { Box::from_raw(all.as_ptr()) });
+        } else {
             // SAFETY: the mapping was made by `mapped`, and nothing refers to it any more.
-            false => drop(unsafe { libc::munmap(self.words.as_ptr().cast(), words * size_of::<u64>()) }),
+            unsafe { libc::munmap(self.words.as_ptr().cast(), words * size_of::<u64>()) };
         }
     }
 }
