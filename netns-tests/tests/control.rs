@@ -95,7 +95,8 @@ fn what_is_refused_changes_nothing() -> Result<()> {
         ("rule add --in v1 --group 224.0.0.5 --port 1 --out v2", 2, &["224.0.0.5"]),
         ("rule add --in v1 --group 239.3.0.1 --port 0 --out v2", 2, &["port", "0"]),
         ("rule add --in v1 --group 239.3.0.1 --port 1 --out v2,port=0", 2, &["port", "0"]),
-        ("rule add --in v1 --group 239.3.0.1 --port 1 --out v1", 2, &["v1"]),
+        ("rule add --in v1 --group 239.3.0.1 --port 1 --out v1", 2, &["`v1:239.3.0.1:1` -> v1 239.3.0.1:1 -> "]),
+        ("rule add --in v1 --group 239.3.0.1 --port 1-9 --out v1,port=5", 2, &["-> v1 239.3.0.1:5-9 ->"]),
         // A duplicate name; the same packets under another name.
         ("rule add --name stream-0 --in v1 --group 239.3.0.1 --port 1 --out v2", 1, &["stream-0"]),
         ("rule add --name again --in v1 --group 239.1.1.1 --port 5001 --out v2", 1, &["again", "stream-0"]),
@@ -243,6 +244,24 @@ fn check_tells_every_error_with_line_and_key() -> Result<()> {
     }
     check("[[rule]\n")?.exited(2)?;
     check(&rules::file(&rules::streams(3, "v1", "v2")))?.success()?;
+    Ok(())
+}
+
+#[test]
+fn warnings_are_told_at_the_start_by_rule_add_and_by_reload() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let file = "[[rule]]\nname = \"a\"\nmatch = { interface = \"v1\", group = \"239.255.0.1\", port = 5001 }\noutput = [{ interface = \"v2\" }]\n";
+    let daemon = Daemon::start(network.relay(), file, &[])?;
+    let small_ttl = ":4: rule[0].output[0].ttl: sources of 239.255.0.0/16";
+    ensure!(daemon.log().contains(small_ttl), "{}", daemon.log());
+    let add = "rule add --name b --in v1 --group 238.127.0.1 --port 5001 --out v2,ttl=keep,source=keep";
+    let finished = daemon.ctl(&words(add))?.success()?;
+    for told in ["warning: output[0]: changes nothing", "warning: match.group: 238.127.0.1 and 239.255.0.1 share"] {
+        ensure!(finished.stderr.contains(told), "{}", finished.told());
+    }
+    let finished = daemon.ctl(&["reload"])?.success()?;
+    ensure!(finished.stderr.contains(small_ttl), "{}", finished.told());
     Ok(())
 }
 

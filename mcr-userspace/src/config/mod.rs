@@ -4,10 +4,11 @@ mod problem;
 mod read;
 mod rule;
 mod sections;
+mod source;
 mod table;
 
 pub use problem::FileProblem;
-pub use read::{load, parse};
+pub use read::{load, parse, text};
 
 use std::{
     net::SocketAddr,

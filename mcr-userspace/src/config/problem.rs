@@ -1,6 +1,11 @@
 //! What is wrong with a file, and where.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
+
+use crate::rules::lint::{Warning, told};
+
+/// Most problems that are kept and told: a person mends no more of them at once.
+const MOST: usize = 1000;
 
 /// One error of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +34,34 @@ impl fmt::Display for FileProblem {
     }
 }
 
+/// Keys that problems were reported about.
+pub(super) struct Told(HashSet<String>);
+
+impl Told {
+    /// Whether `key`, or what holds it, is among them.
+    pub(super) fn covers(&self, key: &str) -> bool {
+        let holders = key.match_indices(['.', '[']).map(|(end, _)| &key[..end]);
+        holders.chain([key]).any(|key| self.0.contains(key))
+    }
+}
+
 /// What has been found in a file so far.
 pub(super) struct Report {
     file: String,
     /// Where each line but the first starts, in bytes.
     lines: Vec<usize>,
     problems: Vec<FileProblem>,
-    warnings: Vec<FileProblem>,
+    /// Found, and not kept.
+    more: usize,
+    /// Each with the byte where it stands, and its full key.
+    warnings: Vec<(usize, Warning)>,
     broken: bool,
 }
 
 impl Report {
     pub(super) fn new(file: &str, text: &str) -> Self {
         let lines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect();
-        Self { file: file.to_owned(), lines, problems: Vec::new(), warnings: Vec::new(), broken: false }
+        Self { file: file.to_owned(), lines, problems: Vec::new(), more: 0, warnings: Vec::new(), broken: false }
     }
 
     fn place(&self, at: usize, key: String, message: String) -> FileProblem {
@@ -70,14 +89,16 @@ impl Report {
         }
     }
 
-    pub(super) fn warning(&mut self, at: usize, key: impl Into<String>, message: impl Into<String>) {
-        let warning = self.place(at, key.into(), message.into());
-        self.warnings.push(warning);
+    /// `warning`, whose key is a full one, is about what starts at byte `at`.
+    pub(super) fn warning(&mut self, at: usize, warning: Warning) {
+        self.warnings.push((at, warning));
     }
 
-    /// A warning about the file as a whole.
-    pub(super) fn remark(&mut self, message: String) {
-        self.warnings.push(FileProblem { file: self.file.clone(), line: 0, key: String::new(), message });
+    /// Keeps no more problems than are told. Called between the parts of a file, so that what [`since`](Self::since) asks
+    /// for is there.
+    pub(super) fn bound(&mut self) {
+        self.more += self.problems.len().saturating_sub(MOST);
+        self.problems.truncate(MOST);
     }
 
     /// The value, or a problem.
@@ -85,16 +106,14 @@ impl Report {
         result.map_err(|message| self.problem(at, key, message)).ok()
     }
 
-    /// How many problems there are; with [`told_since`](Self::told_since), what a part of the file had.
+    /// How many problems there are; with [`since`](Self::since), what a part of the file had.
     pub(super) fn count(&self) -> usize {
         self.problems.len()
     }
 
-    /// Whether a problem about `key`, or about what holds it, was reported after there were `count`.
-    pub(super) fn told_since(&self, count: usize, key: &str) -> bool {
-        self.problems[count..].iter().any(|problem| {
-            key.strip_prefix(problem.key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        })
+    /// What was reported after there were `count` problems.
+    pub(super) fn since(&self, count: usize) -> Told {
+        Told(self.problems[count..].iter().map(|problem| problem.key.clone()).collect())
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -102,12 +121,19 @@ impl Report {
     }
 
     pub(super) fn into_problems(mut self) -> Vec<FileProblem> {
+        self.bound();
         self.problems.sort_by_key(|problem| problem.line);
+        if self.more > 0 {
+            let message = format!("and {} more errors; mend these first", self.more);
+            self.problems.push(FileProblem { file: self.file, line: 0, key: String::new(), message });
+        }
         self.problems
     }
 
     pub(super) fn into_warnings(mut self) -> Vec<String> {
-        self.warnings.sort_by_key(|warning| warning.line);
-        self.warnings.iter().map(FileProblem::to_string).collect()
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.sort_by_key(|(at, _)| *at);
+        let placed = told(warnings).into_iter().map(|(at, warning)| self.place(at, warning.key, warning.message));
+        placed.map(|warning| warning.to_string()).collect()
     }
 }

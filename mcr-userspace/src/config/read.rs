@@ -1,6 +1,6 @@
 //! From a path to a checked configuration.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use toml::de::DeTable;
 
@@ -9,11 +9,10 @@ use super::{
     problem::Report,
     rule::{read_rules, set_problems},
     sections::{read_daemon, read_datapath, read_interfaces, read_limits},
+    source::read,
     table::Table,
 };
 
-/// Largest file that is read, in bytes: some 200,000 rules.
-const MAX_SIZE: u64 = 64 << 20;
 /// Syntax errors reported; with more than these it is no TOML, and no sense is looked for.
 const MAX_SYNTAX: usize = 20;
 
@@ -21,13 +20,19 @@ const MAX_SYNTAX: usize = 20;
 ///
 /// # Errors
 ///
-/// Every problem of the file, in the order of its lines.
+/// Every problem of the file, in the order of its lines; of very many the first, and how many more there are.
 pub fn load(path: &Path) -> Result<Loaded, Vec<FileProblem>> {
+    parse(&path.display().to_string(), &text(path)?)
+}
+
+/// The text of a file.
+///
+/// # Errors
+///
+/// The one problem of a file that cannot be read, or is no text.
+pub fn text(path: &Path) -> Result<String, Vec<FileProblem>> {
     let file = path.display().to_string();
-    match read(path) {
-        Ok(text) => parse(&file, &text),
-        Err((line, message)) => Err(vec![FileProblem { file, line, key: String::new(), message }]),
-    }
+    read(path).map_err(|(line, message)| vec![FileProblem { file, line, key: String::new(), message }])
 }
 
 /// The parser's words on one line, and what they are about where that is short.
@@ -38,22 +43,6 @@ fn syntax_message(message: &str, about: &str) -> String {
         about if about.len() > 40 || about.contains('\n') => message,
         about => format!("{message}: `{}`", about.escape_debug()),
     }
-}
-
-/// The text of a file, or a line of it (0: none) and what is wrong there.
-fn read(path: &Path) -> Result<String, (usize, String)> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes))
-        .map_err(|error| (0, format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err((0, format!("is larger than {} MiB; is it a configuration file?", MAX_SIZE >> 20)));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        (line, "is not UTF-8 text; is it a configuration file?".to_owned())
-    })
 }
 
 /// Checks `text` as the file called `file`.
@@ -76,8 +65,8 @@ pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<FileProblem>> {
     let daemon = read_daemon(root.table("daemon", &mut report), &mut report);
     let datapath = read_datapath(root.table("datapath", &mut report), &mut report);
     let limits = read_limits(root.table("limits", &mut report), &mut report);
-    let interfaces = read_interfaces(root.tables("interface", &mut report), &mut report);
-    let rules = read_rules(root.tables("rule", &mut report), &mut report);
+    let interfaces = read_interfaces(root.tables("interface", usize::MAX, &mut report), &mut report);
+    let rules = read_rules(root.tables("rule", usize::MAX, &mut report), &mut report);
     root.finish(&mut report);
     let rules = set_problems(rules, limits.rules, &mut report);
     match report.is_clean() {

@@ -1,45 +1,55 @@
 //! The `[[rule]]` tables: as typed, then checked each by itself, then together.
 
+use mcr_common::limits::MAX_OUTPUTS;
+
 use super::{
     problem::Report,
     table::{At, Table},
 };
 use crate::rules::{
     check::{Checked, check_rule},
+    lint::Warning,
     rule::Rule,
     set::{Built, RuleSet},
     spec::{MatchSpec, OutputSpec, RuleSpec},
 };
 
+/// Outputs of a rule that are looked at: enough to tell that there are too many.
+const OUTPUTS_READ: usize = 16 * MAX_OUTPUTS;
+
 /// A rule that is right by itself, and where it stands.
-pub(super) struct Placed {
+pub(super) struct Placed<'a> {
     rule: Rule,
     path: String,
-    at: usize,
+    table: Table<'a>,
 }
 
 /// The rules that are right by themselves.
-pub(super) fn read_rules(tables: Vec<Table<'_>>, report: &mut Report) -> Vec<Placed> {
-    tables.into_iter().enumerate().filter_map(|(i, table)| read_rule(format!("rule[{i}]"), table, report)).collect()
+pub(super) fn read_rules<'a>(tables: Vec<Table<'a>>, report: &mut Report) -> Vec<Placed<'a>> {
+    let tables = tables.into_iter().enumerate().filter(|(_, table)| table.is_table());
+    tables.filter_map(|(i, table)| read_rule(format!("rule[{i}]"), table, report)).collect()
 }
 
-fn read_rule(path: String, mut table: Table<'_>, report: &mut Report) -> Option<Placed> {
+fn read_rule<'a>(path: String, mut table: Table<'a>, report: &mut Report) -> Option<Placed<'a>> {
     let before = report.count();
     let spec = read_spec(&mut table, report);
-    match check_rule(&spec) {
+    // A value of the wrong type was told of, and reads as missing in the check.
+    let told = report.since(before);
+    let checked = check_rule(&spec);
+    table.finish(report);
+    let placed = match checked {
         Ok(Checked { rule, warnings }) => {
+            let placed = Placed { rule, path, table };
             for warning in warnings {
-                report.warning(table.at(), path.as_str(), warning);
+                let (at, key) = placed.place(&warning.key);
+                report.warning(at, Warning { key, ..warning });
             }
-            let placed = Placed { rule, at: table.at(), path };
-            table.finish(report);
             Some(placed)
         }
         Err(problems) => {
             for problem in problems {
                 let key = format!("{path}.{}", problem.key);
-                // A value of the wrong type was told of, and reads as missing here.
-                if report.told_since(before, &key) || report.told_since(before, &path) {
+                if told.covers(&key) {
                     continue;
                 }
                 match table.locate(&problem.key) {
@@ -47,8 +57,19 @@ fn read_rule(path: String, mut table: Table<'_>, report: &mut Report) -> Option<
                     (at, false) => report.missing(at, key, problem.message),
                 }
             }
-            table.finish(report);
             None
+        }
+    };
+    report.bound();
+    placed
+}
+
+impl Placed<'_> {
+    /// Byte and full key of what stands at `key` of the rule, where it is empty of the rule itself.
+    fn place(&self, key: &str) -> (usize, String) {
+        match key {
+            "" => (self.table.at(), self.path.clone()),
+            key => (self.table.locate(key).0, self.table.key(key)),
         }
     }
 }
@@ -57,7 +78,8 @@ fn read_spec(table: &mut Table<'_>, report: &mut Report) -> RuleSpec {
     let name = table.text("name", report).map(value);
     let stall_after = table.text("stall_after", report).map(value);
     let mut matcher = table.table("match", report);
-    let output = table.tables("output", report).into_iter().map(|output| read_output(output, report)).collect();
+    let output = table.tables("output", OUTPUTS_READ, report);
+    let output = output.into_iter().map(|output| read_output(output, report)).collect();
     let spec = MatchSpec {
         interface: matcher.text("interface", report).map(value).unwrap_or_default(),
         group: matcher.text("group", report).map(value).unwrap_or_default(),
@@ -89,13 +111,19 @@ fn value<T>(at: At<T>) -> T {
 }
 
 /// Reports what the rules have against each other, and returns them in the file's order.
-pub(super) fn set_problems(placed: Vec<Placed>, limit: u32, report: &mut Report) -> Vec<Rule> {
+pub(super) fn set_problems(placed: Vec<Placed<'_>>, limit: u32, report: &mut Report) -> Vec<Rule> {
     let rules: Vec<Rule> = placed.iter().map(|placed| placed.rule.clone()).collect();
     match RuleSet::build(limit, rules.clone()) {
-        Ok(Built { warnings, .. }) => warnings.into_iter().for_each(|warning| report.remark(warning)),
+        Ok(Built { warnings, .. }) => {
+            for (i, warning) in warnings {
+                let (at, key) = placed[i].place(&warning.key);
+                report.warning(at, Warning { key, ..warning });
+            }
+        }
         Err(problems) => {
             for (i, problem) in problems {
-                report.problem(placed[i].at, format!("{}.{}", placed[i].path, problem.key), problem.message);
+                let (at, key) = placed[i].place(&problem.key);
+                report.problem(at, key, problem.message);
             }
         }
     }

@@ -9,7 +9,10 @@ use super::{
     problem::Report,
     table::{At, Table},
 };
-use crate::rules::{spec::Scalar, value};
+use crate::rules::{
+    spec::Scalar,
+    value::{self, shown},
+};
 
 /// Most rules that a limit may allow, workers, and UMEM frames of a worker: past these it is a slip of the pen.
 const MAX_RULES: i64 = 1 << 20;
@@ -29,7 +32,8 @@ pub(super) fn read_daemon(mut table: Table<'_>, report: &mut Report) -> Daemon {
         daemon.control_socket = report.take(at, &table.key("control_socket"), path).unwrap_or(daemon.control_socket);
     }
     if let Some(At { value, at }) = table.text("metrics_listen", report) {
-        let address = value.parse().map_err(|_| format!("`{value}` is not ADDRESS:PORT, such as \"127.0.0.1:9469\""));
+        let address =
+            value.parse().map_err(|_| format!("`{}` is not ADDRESS:PORT, such as \"127.0.0.1:9469\"", shown(&value)));
         daemon.metrics_listen = report.take(at, &table.key("metrics_listen"), address);
     }
     table.finish(report);
@@ -60,12 +64,12 @@ pub(super) fn read_limits(mut table: Table<'_>, report: &mut Report) -> Limits {
 pub(super) fn read_interfaces(tables: Vec<Table<'_>>, report: &mut Report) -> Vec<InterfaceConfig> {
     let mut interfaces = Vec::new();
     let mut seen: HashMap<String, String> = HashMap::new();
-    for mut table in tables {
+    for mut table in tables.into_iter().filter(Table::is_table) {
         let key = table.key("name");
         let before = report.count();
         let name = match table.text("name", report) {
             Some(At { value, at }) => report.take(at, &key, value::interface(&value)).map(|name| (name, at)),
-            None if report.told_since(before, &key) => None,
+            None if report.since(before).covers(&key) => None,
             None => {
                 report.missing(table.at(), key.as_str(), "is missing; name the interface");
                 None
@@ -85,6 +89,7 @@ pub(super) fn read_interfaces(tables: Vec<Table<'_>>, report: &mut Report) -> Ve
             interfaces.push(InterfaceConfig { name, mode, membership });
         }
         table.finish(report);
+        report.bound();
     }
     interfaces
 }
@@ -95,7 +100,7 @@ fn choice<T: ValueEnum>(table: &mut Table<'_>, key: &'static str, report: &mut R
     let choice = T::from_str(&value, false).map_err(|_| {
         let words = T::value_variants().iter().filter_map(T::to_possible_value);
         let words: Vec<String> = words.map(|word| format!("\"{}\"", word.get_name())).collect();
-        format!("`{}` is not known; write one of {}", value.escape_debug(), words.join(", "))
+        format!("`{}` is not known; write one of {}", shown(&value), words.join(", "))
     });
     report.take(at, &table.key(key), choice)
 }

@@ -6,7 +6,12 @@ use toml::{
 };
 
 use super::problem::Report;
-use crate::rules::spec::Scalar;
+use crate::rules::{spec::Scalar, value::shown};
+
+/// Unknown keys of one table that are told.
+const MAX_UNKNOWN: usize = 20;
+/// Longest key for which one like it is looked for, in bytes.
+const MAX_ALIKE: usize = 64;
 
 /// A table, where it stands, and the keys asked for so far.
 pub(super) struct Table<'a> {
@@ -31,6 +36,11 @@ impl<'a> Table<'a> {
 
     pub(super) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Whether there is one at all.
+    pub(super) fn is_table(&self) -> bool {
+        self.entries.is_some()
     }
 
     /// The full path of a key of this table.
@@ -108,8 +118,9 @@ impl<'a> Table<'a> {
         table
     }
 
-    /// `[[key]]`, or `key = [ { ... } ]`; those that are tables.
-    pub(super) fn tables(&mut self, key: &'static str, report: &mut Report) -> Vec<Table<'a>> {
+    /// The first `most` of `[[key]]`, or of `key = [ { ... } ]`. Of those that are no tables a problem was reported, and
+    /// they are empty.
+    pub(super) fn tables(&mut self, key: &'static str, most: usize, report: &mut Report) -> Vec<Table<'a>> {
         let path = self.key(key);
         let Some(value) = self.get(key) else { return Vec::new() };
         let DeValue::Array(array) = value.get_ref() else {
@@ -117,7 +128,7 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let mut tables = Vec::new();
-        for (i, value) in array.iter().enumerate() {
+        for (i, value) in array.iter().enumerate().take(most) {
             let (path, at) = (format!("{path}[{i}]"), value.span().start);
             let entries = match value.get_ref() {
                 DeValue::Table(entries) => Some(entries),
@@ -127,24 +138,31 @@ impl<'a> Table<'a> {
                 }
             };
             tables.push(Table { path, at, entries, known: Vec::new() });
+            if self.path.is_empty() {
+                report.bound();
+            }
         }
         tables
     }
 
     /// Reports the keys that nobody asked for.
-    pub(super) fn finish(self, report: &mut Report) {
-        for key in self.entries.into_iter().flat_map(DeTable::keys) {
+    pub(super) fn finish(&self, report: &mut Report) {
+        let keys = self.entries.into_iter().flat_map(DeTable::keys);
+        let mut unknown = keys.filter(|key| !self.known.contains(&key.get_ref().as_ref()));
+        for key in unknown.by_ref().take(MAX_UNKNOWN) {
             let name = key.get_ref().as_ref();
-            if self.known.contains(&name) {
-                continue;
-            }
-            let nearest = self.known.iter().min_by_key(|known| strsim::osa_distance(known, name));
+            // A long one is no slip of the pen, and slow to compare.
+            let alike = self.known.iter().filter(|_| name.len() <= MAX_ALIKE);
+            let nearest = alike.min_by_key(|known| strsim::osa_distance(known, name));
             let hint = match nearest.filter(|known| strsim::osa_distance(known, name) <= known.len().div_ceil(3)) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            let shown: String = self.key(name).escape_debug().take(80).collect();
-            report.problem(key.span().start, shown, format!("unknown key; {hint}"));
+            report.problem(key.span().start, shown(&self.key(name)), format!("unknown key; {hint}"));
+        }
+        if let Some(key) = unknown.next() {
+            let message = format!("and {} more unknown keys", 1 + unknown.count());
+            report.problem(key.span().start, shown(&self.key(key.get_ref())), message);
         }
     }
 }

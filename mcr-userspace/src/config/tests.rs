@@ -124,7 +124,7 @@ output = [{ interface = \"e1\" }]
     let wanted = "1: deamon|3: daemon.control_socket|4: daemon.metrics_listen|6: datapath.mode|7: datapath.profile|\
         8: datapath.workers|10: limits.rules|11: limits.frames|12: interface[0].name|15: interface[1].name|\
         19: interface[3].name|21: rule[0].match.group|21: rule[0].match.prot|22: rule[0].output[1]|\
-        22: rule[0].output[0].ttl|22: rule[0].output[0].port|27: rule[2].name|31: rule[3].match";
+        22: rule[0].output[0].ttl|22: rule[0].output[0].port|28: rule[2].name|33: rule[3].match";
     let mut found = places(text);
     let mut wanted: Vec<&str> = wanted.split('|').collect();
     assert!(found.is_sorted_by_key(|place| place.split(':').next().and_then(|line| line.parse::<usize>().ok())));
@@ -133,6 +133,35 @@ output = [{ interface = \"e1\" }]
     assert_eq!(found, wanted);
     let first = parse("f", text).expect_err("wrong")[0].to_string();
     assert_eq!(first, "f:1: deamon: unknown key; did you mean `daemon`?");
+}
+
+#[test]
+fn what_is_no_table_is_told_once_and_hides_nothing_else() {
+    assert_eq!(places("rule = [1, 2]\ninterface = [true]\n"), ["1: rule[0]", "1: rule[1]", "2: interface[0]"]);
+    let outputs = "[[rule]]\nmatch = 5\noutput = [7, {}, { interface = \"e1\", ttl = 0 }]\n";
+    let wanted =
+        ["2: rule[0].match", "3: rule[0].output[0]", "3: rule[0].output[1].interface", "3: rule[0].output[2].ttl"];
+    assert_eq!(places(outputs), wanted);
+    let many = "{ interface = \"e1\" },".repeat(65) + "{ interface = \"e1\", dscp = 64 }";
+    let text = format!("[[rule]]\nmatch = {{ interface = \"e0\", group = \"239.1.1.1\" }}\noutput = [{many}]\n");
+    assert_eq!(places(&text), ["3: rule[0].output", "3: rule[0].output[65].dscp"]);
+}
+
+/// The first of a kind with their lines, and then a count.
+#[test]
+fn of_many_warnings_of_a_kind_the_first_are_told() {
+    let mut text = String::new();
+    for i in 0..50 {
+        writeln!(
+            text,
+            "[[rule]]\nmatch = {{ interface = \"e0\", group = \"239.255.1.{i}\" }}\noutput = [{{ interface = \"e1\" }}]"
+        )
+        .expect("memory");
+    }
+    let warnings = parse("f", &text).expect("in order").warnings;
+    assert_eq!(warnings.len(), 21);
+    assert!(warnings[19].starts_with("f:60: rule[19].output[0].ttl: sources of 239.255.0.0/16"), "{}", warnings[19]);
+    assert_eq!(warnings[20], "f:63: and 30 more of groups whose sources commonly send a TTL of 1");
 }
 
 #[test]
@@ -148,7 +177,7 @@ fn warnings_name_their_line() {
     let text =
         "\n[[rule]]\nmatch = { interface = \"e0\", group = \"224.0.0.0/4\" }\noutput = [{ interface = \"e1\" }]\n";
     let warnings = parse("f", text).expect("in order").warnings;
-    assert!(warnings.len() == 1 && warnings[0].starts_with("f:2: rule[0]: match.group: "), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].starts_with("f:3: rule[0].match.group: "), "{warnings:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::outspec::parse_output;
 use crate::rules::{
     check::Problem,
     spec::{MatchSpec, RuleSpec, Scalar},
+    value::shown,
 };
 
 /// Controls mcrd, the multicast forwarder.
@@ -56,6 +57,7 @@ pub(super) enum Command {
 #[derive(Debug, Subcommand)]
 pub(super) enum RuleCommand {
     /// Add one rule, live, and print its name
+    #[command(override_usage = "mcrctl rule add [OPTIONS] --in <IF> --group <G[/LEN]> --out <SPEC>...")]
     Add(AddArgs),
     /// Delete a rule
     Del {
@@ -71,29 +73,30 @@ pub(super) enum RuleCommand {
     },
 }
 
+// What is missing is told by the check of the rule, with all else that is wrong, and not by clap before it.
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// Name of the rule [default: IF:GROUP:PORT[:SOURCE]]
     #[arg(long)]
     name: Option<String>,
     /// Ingress interface
-    #[arg(long = "in", value_name = "IF")]
+    #[arg(long = "in", value_name = "IF", default_value = "", hide_default_value = true)]
     interface: String,
     /// Multicast group or group prefix
-    #[arg(long, value_name = "G[/LEN]")]
+    #[arg(long, value_name = "G[/LEN]", default_value = "", hide_default_value = true)]
     group: String,
     /// UDP port or range of ports [default: any]
-    #[arg(long, value_name = "P[-Q]")]
+    #[arg(long, value_name = "P[-Q]", allow_negative_numbers = true)]
     port: Option<String>,
     /// Source or source prefix [default: any]
     #[arg(long, value_name = "S[/LEN]")]
     source: Option<String>,
     /// VLAN of the packets [default: untagged]
-    #[arg(long, value_name = "VID")]
+    #[arg(long, value_name = "VID", allow_negative_numbers = true)]
     vlan: Option<String>,
     /// Where packets go; once for each output:
     /// IF[,name=N][,group=G][,port=P][,source=interface|keep|A.B.C.D][,ttl=decrement|keep|N][,dscp=N][,vlan=none|keep|VID]
-    #[arg(long, required = true, value_name = "SPEC", verbatim_doc_comment)]
+    #[arg(long, value_name = "SPEC", verbatim_doc_comment)]
     out: Vec<String>,
     /// Accept interfaces that do not exist yet
     #[arg(long)]
@@ -130,7 +133,7 @@ impl AddArgs {
     pub(super) fn flag(&self, key: &str) -> String {
         let output = |key: &str| {
             let (index, field) = key.strip_prefix("output[")?.split_once(']')?;
-            let spec = self.out.get(index.parse::<usize>().ok()?)?.escape_debug();
+            let spec = shown(self.out.get(index.parse::<usize>().ok()?)?);
             Some(match field.strip_prefix('.') {
                 Some("interface") | None => format!("--out {spec}"),
                 Some(field) => format!("--out {spec}: {field}"),

@@ -1,6 +1,9 @@
 //! `SPEC` of `--out`: `IF[,name=N][,group=G][,port=P][,source=..][,ttl=..][,dscp=N][,vlan=..]`.
 
-use crate::rules::spec::{OutputSpec, Scalar};
+use crate::rules::{
+    spec::{OutputSpec, Scalar},
+    value::shown,
+};
 
 const KEYS: [&str; 7] = ["name", "group", "port", "source", "ttl", "dscp", "vlan"];
 
@@ -12,13 +15,14 @@ pub(super) fn parse_output(text: &str) -> (OutputSpec, Vec<String>) {
     let mut parts = text.split(',');
     let interface = parts.next().unwrap_or_default();
     if interface.contains('=') && interface.split('=').next().is_some_and(|key| KEYS.contains(&key)) {
+        let interface = shown(interface);
         problems.push(format!("begins with `{interface}`; write the interface first: IF,{interface}"));
     }
     let mut values: [Option<String>; KEYS.len()] = Default::default();
     for part in parts {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         match KEYS.iter().position(|known| *known == key) {
-            None => problems.push(format!("`{}` is not known; write {}", part.escape_debug(), KEYS.join("=, ") + "=")),
+            None => problems.push(format!("`{}` is not known; write {}", shown(part), KEYS.join("=, ") + "=")),
             Some(_) if value.is_empty() => problems.push(format!("`{key}` has no value; write {key}=VALUE")),
             Some(i) if values[i].is_some() => problems.push(format!("`{key}` is there twice; write it once")),
             Some(i) => values[i] = Some(value.to_owned()),

@@ -16,7 +16,7 @@ use crate::{
     kernel::igmp,
     rules::{
         check::{Checked, check_rule},
-        persist,
+        lint, persist,
         rule::Rule,
         set::{Change, RuleSet},
         spec::RuleSpec,
@@ -66,7 +66,7 @@ impl Handler for Shared {
 
 impl State {
     fn rule_add(&mut self, spec: &RuleSpec, wait: bool, replace: bool, persist: bool) -> Response {
-        let Checked { rule, mut warnings } = match check_rule(spec) {
+        let Checked { rule, warnings: mut found } = match check_rule(spec) {
             Ok(checked) => checked,
             Err(problems) => return Response::problems(&problems),
         };
@@ -85,9 +85,10 @@ impl State {
             None => self.set.insert(rule.clone()),
         };
         match entered {
-            Ok(more) => warnings.extend(more),
+            Ok(more) => found.extend(more),
             Err(problem) => return Response::refused(problem.to_string()),
         }
+        let mut warnings = lint::lines(found);
         let mut live = match &old {
             Some(old) => self.live.remove(&old.name).unwrap_or_default(),
             None => self.new_live(),

@@ -5,10 +5,11 @@ use std::{collections::HashMap, fmt, net::Ipv4Addr, time::Duration};
 use mcr_common::limits::MAX_OUTPUTS;
 
 use super::{
-    reach::{Reach, reach},
+    lint::{self, Kind, Warning},
+    reach::{Reach, reach, segment, sent_groups, sent_ports, shared_ports},
     rule::{Match, Output, Ports, Prefix, Rule, Source, Ttl, Vlan},
     spec::{MatchSpec, OutputSpec, RuleSpec, Scalar},
-    value::{self, LINK_LOCAL, MULTICAST},
+    value::{self, LINK_LOCAL, MULTICAST, shown},
 };
 
 /// A rule, and what its author should know about it.
@@ -16,14 +17,15 @@ use super::{
 pub struct Checked {
     /// The rule.
     pub rule: Rule,
-    /// Each one line.
-    pub warnings: Vec<String>,
+    /// About the rule by itself.
+    pub warnings: Vec<Warning>,
 }
 
 /// One error of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where: a path of the configuration file's keys within the rule, such as `output[1].group`.
+    /// Where: a path of the configuration file's keys within the rule, such as `output[1].group`; empty for the rule as
+    /// a whole.
     pub key: String,
     /// What is wrong and what to do.
     pub message: String,
@@ -31,7 +33,10 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.message)
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
     }
 }
 
@@ -42,29 +47,31 @@ impl fmt::Display for Problem {
 /// Every problem of the rule, in the order of its fields.
 pub fn check_rule(spec: &RuleSpec) -> Result<Checked, Vec<Problem>> {
     let mut found = Found::default();
-    let name = spec.name.as_deref().map(|name| found.take("name", value::name(name)));
+    let typed = spec.name.as_deref().map(|name| found.take("name", value::name(name)));
     let stall_after = spec.stall_after.as_deref().and_then(|text| found.take("stall_after", duration(text)));
     let matcher = check_match(&spec.matcher, &mut found);
     let outputs = check_outputs(&spec.output, matcher.as_ref(), &mut found);
-    let (Some(matcher), true) = (matcher, found.problems.is_empty()) else {
+    let name = typed.unwrap_or_else(|| {
+        let Match { interface, group, ports, source, .. } = matcher.as_ref()?;
+        Some(RuleSpec::default_name(interface, *group, *ports, *source))
+    });
+    if let Some(matcher) = &matcher {
+        check_own_loops(name.as_deref(), matcher, &outputs, &mut found);
+    }
+    let (Some(name), Some(matcher), true) = (name, matcher, found.problems.is_empty()) else {
         return Err(found.problems);
     };
-    let name = name
-        .flatten()
-        .unwrap_or_else(|| RuleSpec::default_name(&matcher.interface, matcher.group, matcher.ports, matcher.source));
+    let outputs = outputs.into_iter().map(|(_, output)| output).collect();
     let rule = Rule { name, matcher, outputs, stall_after };
-    check_own_loops(&rule, &mut found);
-    match found.problems.is_empty() {
-        true => Ok(Checked { rule, warnings: found.warnings }),
-        false => Err(found.problems),
-    }
+    found.warnings.extend(lint::of_rule(&rule));
+    Ok(Checked { rule, warnings: found.warnings })
 }
 
 /// What a check has found so far.
 #[derive(Default)]
 struct Found {
     problems: Vec<Problem>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl Found {
@@ -81,8 +88,8 @@ impl Found {
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) => Err(format!("`{text}` is no time at all; leave it out, or write a duration such as \"5s\"")),
-        Err(error) => Err(format!("`{text}` is not a duration ({error}); write one such as \"5s\" or \"500ms\"")),
+        Ok(_) => Err(format!("`{}` is no time at all; leave it out, or write a duration such as \"5s\"", shown(text))),
+        Err(_) => Err(format!("`{}` is not a duration; write one such as \"5s\" or \"500ms\"", shown(text))),
     }
 }
 
@@ -103,14 +110,12 @@ fn check_match(spec: &MatchSpec, found: &mut Found) -> Option<Match> {
         None => Some(None),
     };
     if let Some(group) = group.filter(|group| group.contains(LINK_LOCAL.address) && group.length < LINK_LOCAL.length) {
-        found
-            .warnings
-            .push(format!("match.group: {LINK_LOCAL}, within {group}, is never forwarded and stays with the host"));
+        let message = format!("{LINK_LOCAL}, within {group}, is never forwarded and stays with the host");
+        found.warnings.push(Kind::NeverForwarded.at("match.group", message));
     }
     if let Some(ports) = ports.filter(|ports| takes_ptp(*ports)) {
-        found
-            .warnings
-            .push(format!("match.port: 319 and 320 (PTP), among {ports}, are never forwarded and stay with the host"));
+        let message = format!("319 and 320 (PTP), among {ports}, are never forwarded and stay with the host");
+        found.warnings.push(Kind::NeverForwarded.at("match.port", message));
     }
     Some(Match { interface: interface?, group: group?, ports: ports?, source: source?, vlan: vlan? })
 }
@@ -154,24 +159,25 @@ fn vlan_id(value: &Scalar, what: &str) -> Result<u16, String> {
     value::number(value, 1, 4094, what).map(|id| id as u16)
 }
 
-/// The outputs that could be read; where one is missing, a problem was reported.
-fn check_outputs(specs: &[OutputSpec], matcher: Option<&Match>, found: &mut Found) -> Vec<Output> {
+/// The outputs that could be read, with their positions; where one is missing, a problem was reported.
+fn check_outputs(specs: &[OutputSpec], matcher: Option<&Match>, found: &mut Found) -> Vec<(usize, Output)> {
     if specs.is_empty() {
         found.problem("output", "is missing; a rule needs at least one output");
     }
     if specs.len() > MAX_OUTPUTS {
-        found.problem("output", format!("has {} entries; a rule has at most {MAX_OUTPUTS}", specs.len()));
+        found.problem("output", format!("has more entries than the {MAX_OUTPUTS} that a rule may have"));
     }
     let mut names = HashMap::new();
     for (i, name) in specs.iter().enumerate().filter_map(|(i, spec)| Some((i, spec.name.as_deref()?))) {
         if let Some(first) = names.insert(name, i) {
             found.problem(
                 format!("output[{i}].name"),
-                format!("`{name}` already names output[{first}]; choose another"),
+                format!("`{}` already names output[{first}]; choose another", shown(name)),
             );
         }
     }
-    specs.iter().enumerate().filter_map(|(i, spec)| check_output(i, spec, matcher, found)).collect()
+    let outputs = specs.iter().enumerate();
+    outputs.filter_map(|(i, spec)| Some((i, check_output(i, spec, matcher, found)?))).collect()
 }
 
 /// `None` only after a problem was reported.
@@ -230,7 +236,11 @@ fn check_output(i: usize, spec: &OutputSpec, matcher: Option<&Match>, found: &mu
 /// A group, or the base of a range as long as the match's, aligned as that is (so it ends within multicast too).
 fn output_group(text: &str, matcher: Option<&Match>) -> Result<Ipv4Addr, String> {
     if let Some((base, _)) = text.split_once('/') {
-        return Err(format!("`{text}`: write the base alone, {base}; the range is as long as match.group"));
+        return Err(format!(
+            "`{}`: write the base alone, {}; the range is as long as match.group",
+            shown(text),
+            shown(base)
+        ));
     }
     let group = value::address(text)?;
     if !group.is_multicast() {
@@ -272,7 +282,9 @@ fn output_port(value: &Scalar, matcher: Option<&Match>) -> Result<u16, String> {
 fn output_source(text: &str) -> Result<Ipv4Addr, String> {
     let source = match text.parse::<Ipv4Addr>() {
         Ok(source) => source,
-        Err(_) => return Err(format!("`{text}` is not a source; write `interface`, `keep` or an IPv4 address")),
+        Err(_) => {
+            return Err(format!("`{}` is not a source; write `interface`, `keep` or an IPv4 address", shown(text)));
+        }
     };
     let host = source.octets()[0] != 0 && !source.is_loopback() && !source.is_multicast() && !source.is_broadcast();
     match host {
@@ -283,22 +295,29 @@ fn output_source(text: &str) -> Result<Ipv4Addr, String> {
     }
 }
 
-/// Refuses an output that leads back to its own rule on the same interface.
-fn check_own_loops(rule: &Rule, found: &mut Found) {
-    for (i, output) in rule.outputs.iter().enumerate() {
-        match reach(&rule.matcher, output, &rule.matcher) {
-            Reach::Never => {}
-            Reach::Maybe => found.warnings.push(format!(
-                "output[{i}]: leads back to its own rule on {} if that interface's own address lies in {}",
-                output.interface, rule.matcher.source
-            )),
-            Reach::Always => found.problem(
-                format!("output[{i}]"),
-                format!(
-                    "leads back to its own rule on {0} ({0} -> {0}), so packets would go round; change the output's interface, group, port or VLAN",
-                    output.interface
-                ),
-            ),
+/// Refuses an output that leads back to its own rule, called `name` where that is known, on the same interface.
+fn check_own_loops(name: Option<&str>, matcher: &Match, outputs: &[(usize, Output)], found: &mut Found) {
+    for (i, output) in outputs {
+        let reached = reach(matcher, output, matcher);
+        let shared = shared_ports(sent_ports(matcher, output), matcher.ports).filter(|_| reached != Reach::Never);
+        let Some(ports) = shared else { continue };
+        let who = name.map_or("the rule".to_owned(), |name| format!("`{name}`"));
+        let place = segment(&matcher.interface, matcher.vlan);
+        let cycle = format!("{who} -> {place} {}:{ports} -> {who}", sent_groups(matcher, output));
+        let key = format!("output[{i}]");
+        if reached == Reach::Always {
+            let message = format!(
+                "leads back to its own rule on {place}, {cycle}, so packets would go round; change the output's \
+                 interface, group, port or VLAN"
+            );
+            found.problem(key, message);
+        } else {
+            let message = format!(
+                "leads back to its own rule, {cycle}, if {}'s own address lies in {}; name another source, or change \
+                 the output's interface, group, port or VLAN",
+                output.interface, matcher.source
+            );
+            found.warnings.push(Kind::OwnLoop.at(key, message));
         }
     }
 }

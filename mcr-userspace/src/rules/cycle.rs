@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
+    lint::{self, Kind, Warning},
     reach::{Reach, reach, sent_groups, sent_vlan},
     rule::Rule,
     set::RuleSet,
@@ -15,16 +16,17 @@ use super::{
 const STEPS_FOR_ONE: usize = 10_000;
 /// Steps looked at for a whole set.
 const STEPS_FOR_ALL: usize = 1_000_000;
-/// Cycles told of.
-const TOLD: usize = 20;
+/// Cycles told of; the last line is for those that are not.
+const TOLD: usize = lint::TOLD - 1;
 
 /// A warning for each cycle that leads through `rule`.
-pub fn through(set: &RuleSet, rule: &Rule) -> Vec<String> {
-    search(set, [rule.name.as_str()].into_iter(), Some(&rule.name), STEPS_FOR_ONE)
+pub fn through(set: &RuleSet, rule: &Rule) -> Vec<Warning> {
+    let found = search(set, [rule.name.as_str()].into_iter(), Some(&rule.name), STEPS_FOR_ONE);
+    found.into_iter().map(|(_, warning)| warning).collect()
 }
 
-/// A warning for each cycle of the set.
-pub fn all(set: &RuleSet) -> Vec<String> {
+/// A warning for each cycle of the set, with the name of its first rule.
+pub fn all(set: &RuleSet) -> Vec<(&str, Warning)> {
     search(set, set.iter().map(|rule| rule.name.as_str()), None, STEPS_FOR_ALL)
 }
 
@@ -41,7 +43,7 @@ fn search<'a>(
     starts: impl Iterator<Item = &'a str>,
     back_to: Option<&str>,
     mut steps: usize,
-) -> Vec<String> {
+) -> Vec<(&'a str, Warning)> {
     let mut warnings = Vec::new();
     let mut met: HashSet<&str> = HashSet::new();
     for start in starts {
@@ -58,7 +60,7 @@ fn search<'a>(
             };
             if let Some(&from) = position.get(next) {
                 if back_to.is_none_or(|back_to| back_to == next) {
-                    warnings.push(cycle(set, &way[from..]));
+                    warnings.push((next, cycle(set, &way[from..])));
                 }
             } else if met.insert(next) {
                 position.insert(next, way.len());
@@ -66,7 +68,8 @@ fn search<'a>(
             }
             if warnings.len() == TOLD || steps == 0 {
                 let why = if steps == 0 { "the rules lead to each other in too many ways" } else { "there are many" };
-                warnings.push(format!("not every cycle of rules was looked for: {why}"));
+                let message = format!("not every cycle of rules was looked for: {why}");
+                warnings.push((start, Kind::Cycle.at("", message)));
                 return warnings;
             }
         }
@@ -93,14 +96,15 @@ fn followers<'a>(set: &'a RuleSet, name: &str, steps: &mut usize) -> Vec<&'a str
     found
 }
 
-fn cycle(set: &RuleSet, way: &[Step<'_>]) -> String {
+fn cycle(set: &RuleSet, way: &[Step<'_>]) -> Warning {
     let interfaces: Vec<&str> =
         way.iter().filter_map(|step| Some(set.get(step.name)?.matcher.interface.as_str())).collect();
     let names: Vec<String> = way.iter().map(|step| format!("`{}`", step.name)).collect();
-    format!(
+    let message = format!(
         "rules {} lead back to {}: packets go round if {} share a segment",
         names.join(" -> "),
         names[0],
         interfaces.join(", ")
-    )
+    );
+    Kind::Cycle.at("", message)
 }

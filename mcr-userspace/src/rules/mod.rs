@@ -3,6 +3,7 @@
 pub mod check;
 mod cycle;
 mod index;
+pub mod lint;
 pub mod persist;
 mod ports;
 mod reach;

@@ -74,7 +74,7 @@ fn edit(
 ) -> Result<(), PersistError> {
     let file = path.display().to_string();
     let failed = |what: &dyn std::fmt::Display| PersistError(format!("{file}: {what}"));
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = config::text(path).map_err(|problems| file_lines(&problems))?;
     let old = config::parse(&file, &text).map_err(|problems| file_lines(&problems))?;
     let names: Vec<String> = old.config.rules.into_iter().map(|rule| rule.name).collect();
     let mut document: DocumentMut = text.parse().map_err(|error| failed(&error))?;

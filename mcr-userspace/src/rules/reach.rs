@@ -22,7 +22,7 @@ pub fn reach(from: &Match, output: &Output, to: &Match) -> Reach {
     if output.interface != to.interface
         || sent_vlan(from, output) != to.vlan
         || !overlap(sent_groups(from, output), to.group)
-        || !ports_overlap(sent_ports(from, output), to.ports)
+        || shared_ports(sent_ports(from, output), to.ports).is_none()
     {
         return Reach::Never;
     }
@@ -49,7 +49,8 @@ pub fn sent_vlan(from: &Match, output: &Output) -> Option<u16> {
     }
 }
 
-fn sent_ports(from: &Match, output: &Output) -> Ports {
+/// Ports that `output` sends to.
+pub fn sent_ports(from: &Match, output: &Output) -> Ports {
     match (output.port, from.ports) {
         (None, ports) => ports,
         (Some(base), Ports::Range(first, last)) => Ports::Range(base, base.saturating_add(last - first)),
@@ -63,9 +64,23 @@ pub fn overlap(a: Prefix, b: Prefix) -> bool {
     shorter.contains(a.address) && shorter.contains(b.address)
 }
 
-fn ports_overlap(a: Ports, b: Ports) -> bool {
+/// The ports that both have.
+pub fn shared_ports(a: Ports, b: Ports) -> Option<Ports> {
     let ((a_first, a_last), (b_first, b_last)) = (a.bounds(), b.bounds());
-    a_first <= b_last && b_first <= a_last
+    match (a_first.max(b_first), a_last.min(b_last)) {
+        (0, u16::MAX) => Some(Ports::Any),
+        (first, last) if first == last => Some(Ports::Exact(first)),
+        (first, last) if first < last => Some(Ports::Range(first, last)),
+        _ => None,
+    }
+}
+
+/// An interface and a VLAN in words.
+pub fn segment(interface: &str, vlan: Option<u16>) -> String {
+    match vlan {
+        None => interface.to_owned(),
+        Some(id) => format!("{interface} VLAN {id}"),
+    }
 }
 
 /// The last address of a prefix.

@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use mcr_common::limits::MAX_SHAPES;
 
-use super::{check::Problem, cycle, index::Index, rule::Rule};
+use super::{
+    check::Problem,
+    cycle,
+    index::Index,
+    lint::{Addresses, Warning},
+    rule::Rule,
+};
 
 /// Rules, ordered by name, no two of which claim a packet with equal rank.
 #[derive(Clone, Debug)]
@@ -12,6 +18,7 @@ pub struct RuleSet {
     limit: u32,
     rules: BTreeMap<String, Rule>,
     index: Index,
+    addresses: Addresses,
 }
 
 /// A whole set, and what its author should know about it.
@@ -19,8 +26,8 @@ pub struct RuleSet {
 pub struct Built {
     /// The rules.
     pub set: RuleSet,
-    /// Each one line.
-    pub warnings: Vec<String>,
+    /// Each with the position of the rule that it is about.
+    pub warnings: Vec<(usize, Warning)>,
 }
 
 /// One step from one set of rules to another.
@@ -42,7 +49,7 @@ pub enum Change {
 impl RuleSet {
     /// No rules yet, and at most `limit` ever.
     pub fn new(limit: u32) -> Self {
-        Self { limit, rules: BTreeMap::new(), index: Index::default() }
+        Self { limit, rules: BTreeMap::new(), index: Index::default(), addresses: Addresses::default() }
     }
 
     /// All of `rules` at once.
@@ -52,24 +59,24 @@ impl RuleSet {
     /// Every problem, each with the position in `rules` of the rule that has it.
     pub fn build(limit: u32, rules: Vec<Rule>) -> Result<Built, Vec<(usize, Problem)>> {
         let mut set = Self::new(limit);
-        let mut problems = Vec::new();
-        let count = rules.len();
+        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).collect();
         for (i, rule) in rules.into_iter().enumerate() {
-            if set.is_full() {
-                problems.push((i, set.full(count)));
-                break;
+            if i == limit as usize {
+                problems.push((i, set.full(names.len())));
             }
-            if let Err(problem) = set.admit(rule) {
-                problems.push((i, problem));
+            match set.admit(rule) {
+                Ok(found) => warnings.extend(found.into_iter().map(|warning| (i, warning))),
+                Err(problem) => problems.push((i, problem)),
             }
         }
-        match problems.is_empty() {
-            true => {
-                let warnings = cycle::all(&set);
-                Ok(Built { set, warnings })
-            }
-            false => Err(problems),
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        // So few are told that a search for each is quick.
+        let position = |name: &str| names.iter().position(|known| known == name);
+        warnings.extend(cycle::all(&set).into_iter().filter_map(|(name, warning)| Some((position(name)?, warning))));
+        Ok(Built { set, warnings })
     }
 
     /// The rule of this name.
@@ -97,13 +104,14 @@ impl RuleSet {
     /// # Errors
     ///
     /// The name is taken, another rule has an equal claim to some packets, or a limit is reached. Nothing changed then.
-    pub fn insert(&mut self, rule: Rule) -> Result<Vec<String>, Problem> {
-        if self.is_full() && !self.rules.contains_key(&rule.name) {
+    pub fn insert(&mut self, rule: Rule) -> Result<Vec<Warning>, Problem> {
+        if self.rules.len() >= self.limit as usize && !self.rules.contains_key(&rule.name) {
             return Err(self.full(self.len() + 1));
         }
         let name = rule.name.clone();
-        self.admit(rule)?;
-        Ok(cycle::through(self, &self.rules[&name]))
+        let mut warnings = self.admit(rule)?;
+        warnings.extend(cycle::through(self, &self.rules[&name]));
+        Ok(warnings)
     }
 
     /// Puts `rule` in the place of the rule of its name, and returns that one and the warnings.
@@ -111,15 +119,14 @@ impl RuleSet {
     /// # Errors
     ///
     /// There is none of that name, or the new one is refused as by [`insert`](Self::insert). Nothing changed then.
-    pub fn replace(&mut self, rule: Rule) -> Result<(Rule, Vec<String>), Problem> {
+    pub fn replace(&mut self, rule: Rule) -> Result<(Rule, Vec<Warning>), Problem> {
         let Some(old) = self.remove(&rule.name) else {
             return Err(problem("name", format!("there is no rule `{}` to replace; add it", rule.name)));
         };
         match self.insert(rule) {
             Ok(warnings) => Ok((old, warnings)),
             Err(problem) => {
-                self.index.insert(&old);
-                self.rules.insert(old.name.clone(), old);
+                self.enter(old);
                 Err(problem)
             }
         }
@@ -129,6 +136,7 @@ impl RuleSet {
     pub fn remove(&mut self, name: &str) -> Option<Rule> {
         let rule = self.rules.remove(name)?;
         self.index.remove(&rule);
+        self.addresses.remove(&rule);
         Some(rule)
     }
 
@@ -157,16 +165,12 @@ impl RuleSet {
         &self.index
     }
 
-    fn is_full(&self) -> bool {
-        self.rules.len() >= self.limit as usize
-    }
-
     fn full(&self, wanted: usize) -> Problem {
-        problem("name", format!("{wanted} rules are more than the limit of {}; raise `rules` in [limits]", self.limit))
+        problem("", format!("{wanted} rules are more than the limit of {}; raise `rules` in [limits]", self.limit))
     }
 
-    /// Adds a rule without a look at the limit or at cycles.
-    fn admit(&mut self, rule: Rule) -> Result<(), Problem> {
+    /// Adds a rule without a look at the limit or at cycles, and returns the other warnings about it.
+    fn admit(&mut self, rule: Rule) -> Result<Vec<Warning>, Problem> {
         if self.rules.contains_key(&rule.name) {
             return Err(problem("name", format!("there is already a rule `{}`; choose another name", rule.name)));
         }
@@ -190,9 +194,14 @@ impl RuleSet {
                 ),
             ));
         }
+        Ok(self.enter(rule))
+    }
+
+    fn enter(&mut self, rule: Rule) -> Vec<Warning> {
         self.index.insert(&rule);
+        let warnings = self.addresses.insert(&rule);
         self.rules.insert(rule.name.clone(), rule);
-        Ok(())
+        warnings
     }
 }
 

@@ -13,16 +13,34 @@ use super::{
 pub const MULTICAST: Prefix = Prefix { address: Ipv4Addr::new(224, 0, 0, 0), length: 4 };
 /// 224.0.0.0/24: never forwarded, whatever the TTL (RFC 5771 section 4).
 pub const LINK_LOCAL: Prefix = Prefix { address: Ipv4Addr::new(224, 0, 0, 0), length: 24 };
-/// Longest rule name, in bytes.
-const MAX_NAME: usize = 64;
+/// Longest rule name, in bytes: more than any that a rule is given by default.
+const MAX_NAME: usize = 80;
+/// Characters of a value that a message shows.
+const MAX_SHOWN: usize = 80;
 /// `IFNAMSIZ` less the final NUL, linux/if.h.
 const MAX_INTERFACE: usize = 15;
+
+/// What was typed, fit for a line of a message: control characters escaped, and not too long.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text.chars();
+    for c in rest.by_ref().take(MAX_SHOWN) {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    if rest.next().is_some() {
+        shown.push('\u{2026}');
+    }
+    shown
+}
 
 /// An address.
 pub fn address(text: &str) -> Result<Ipv4Addr, String> {
     text.parse().map_err(|_| match text.parse::<Ipv6Addr>() {
-        Ok(_) => format!("`{text}`: IPv6 is not supported yet; write an IPv4 address"),
-        Err(_) => format!("`{text}` is not an IPv4 address; write A.B.C.D"),
+        Ok(_) => format!("`{}`: IPv6 is not supported yet; write an IPv4 address", shown(text)),
+        Err(_) => format!("`{}` is not an IPv4 address; write A.B.C.D", shown(text)),
     })
 }
 
@@ -34,13 +52,13 @@ pub fn prefix(text: &str) -> Result<Prefix, String> {
     let base = address(base)?;
     let length = match decimal(length) {
         Some(length @ 0..=32) => length as u8,
-        _ => return Err(format!("`{text}`: the prefix length must be a number from 0 to 32")),
+        _ => return Err(format!("`{}`: the prefix length must be a number from 0 to 32", shown(text))),
     };
     let prefix = Prefix { address: base, length };
     let aligned = Prefix { address: Ipv4Addr::from(u32::from(base) & prefix.mask()), length };
     match prefix == aligned {
         true => Ok(prefix),
-        false => Err(format!("`{text}` has host bits set; the prefix is {}/{length}", aligned.address)),
+        false => Err(format!("`{}` has host bits set; the prefix is {}/{length}", shown(text), aligned.address)),
     }
 }
 
@@ -56,8 +74,10 @@ pub fn ports(value: &Scalar) -> Result<Ports, String> {
     let (first, last) = (port(&first.into())?, port(&last.into())?);
     match first.cmp(&last) {
         std::cmp::Ordering::Less => Ok(Ports::Range(first, last)),
-        std::cmp::Ordering::Equal => Err(format!("`{value}` is one port; write {first}")),
-        std::cmp::Ordering::Greater => Err(format!("`{value}` runs backwards; write {last}-{first}")),
+        std::cmp::Ordering::Equal => Err(format!("`{}` is one port; write {first}", shown(&value.to_string()))),
+        std::cmp::Ordering::Greater => {
+            Err(format!("`{}` runs backwards; write {last}-{first}", shown(&value.to_string())))
+        }
     }
 }
 
@@ -74,7 +94,7 @@ pub fn number(value: &Scalar, low: i64, high: i64, what: &str) -> Result<i64, St
     };
     number
         .filter(|number| (low..=high).contains(number))
-        .ok_or_else(|| format!("`{value}`: write {what} from {low} to {high}"))
+        .ok_or_else(|| format!("`{}`: write {what} from {low} to {high}", shown(&value.to_string())))
 }
 
 /// Digits only: no sign, no space.
@@ -91,16 +111,14 @@ pub fn name(text: &str) -> Result<String, String> {
         return Err(format!("is {} bytes long; a name has at most {MAX_NAME}", text.len()));
     }
     match text.chars().find(|c| c.is_whitespace() || c.is_control()) {
-        Some(bad) => {
-            Err(format!("`{}` contains {bad:?}; a name has no spaces or control characters", text.escape_debug()))
-        }
+        Some(bad) => Err(format!("`{}` contains {bad:?}; a name has no spaces or control characters", shown(text))),
         None => Ok(text.to_owned()),
     }
 }
 
 /// An interface's name, by the kernel's rule (`dev_valid_name` in net/core/dev.c).
 pub fn interface(text: &str) -> Result<String, String> {
-    let shown = text.escape_debug();
+    let shown = shown(text);
     if text.is_empty() {
         return Err("is missing; name the interface".to_owned());
     }

@@ -15,7 +15,7 @@ use mcr_userspace::{
         protocol::{Request, Response, RuleView, STATS_VERSION, Stats, Status},
         server::{Handler, Server, ServerHandle},
     },
-    rules::{check::check_rule, set::RuleSet},
+    rules::{check::check_rule, lint, set::RuleSet},
 };
 use tempfile::TempDir;
 
@@ -39,7 +39,10 @@ impl Handler for Rules {
                         false => rules.insert(checked.rule),
                     };
                     match done {
-                        Ok(warnings) => Response::RuleAdded { name, replaced, warnings },
+                        Ok(more) => {
+                            let warnings = lint::lines([checked.warnings, more].concat());
+                            Response::RuleAdded { name, replaced, warnings }
+                        }
                         Err(problem) => Response::refused(problem),
                     }
                 }

@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod draw;
+mod ladder;
 mod world;
 
 use draw::{Step, shots, steps};

@@ -83,3 +83,12 @@ fn a_bad_file_and_a_bad_rule_change_nothing() {
     assert!(append_rule(&path, &spec(Some("b"), "10.1.1.3")).is_err());
     assert_eq!(fs::read_to_string(&path).expect("the file"), FILE);
 }
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let (_directory, path) = file(FILE);
+    let pipe = path.with_file_name("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let error = append_rule(&pipe, &spec(Some("b"), "239.1.1.3")).expect_err("no file").to_string();
+    assert!(error.contains("nobody writes"), "{error}");
+}
