@@ -53,6 +53,54 @@ fn a_thousand_adds_and_deletes_a_second() -> Result<()> {
     ledger::check_frames(&before, &stats)
 }
 
+/// Each stream's own rule is swapped for another, again and again, while its packets flow.
+#[test]
+fn a_rule_is_replaced_without_a_loss() -> Result<()> {
+    needs_root!();
+    const STREAMS: u16 = 4;
+    const SWAPS: u32 = 400;
+    let load = Load { first: rules::SENT, streams: STREAMS, rate: 100_000, size: 256, seconds: 7 };
+    let network = Topology::chain(2).build()?;
+    let streams = rules::streams(STREAMS, "v1", "v2");
+    let daemon = Daemon::start(network.relay(), &rules::file(&streams), &["--workers", "2"])?;
+    let before = daemon.stats_at_rest()?;
+    let crossing = thread::scope(|scope| -> Result<_> {
+        let crossing = scope.spawn(|| Crossing::of_chain(&network, &load));
+        netns_tests::deadline::until("the streams", netns_tests::deadline::SOON, || {
+            Ok((daemon.stats()?.totals.sent_packets > 0).then_some(()))
+        })?;
+        let mut connection = Connection::open(&daemon)?;
+        let start = Instant::now();
+        for i in 0..SWAPS {
+            let rule = &streams[(i % u32::from(STREAMS)) as usize];
+            // The output differs each time: in a range, as an exact port, with another TTL.
+            let port = if i % 8 < 4 { json!(format!("{}-{}", rule.port, rule.port + 100)) } else { json!(rule.port) };
+            let output = &rule.outputs[0];
+            let answer = connection.ask(&json!({"command": "rule_add", "replace": true, "rule": {
+                "name": rule.name,
+                "match": {"interface": "v1", "group": rule.group, "port": port},
+                "output": [{"interface": "v2", "group": output.group, "port": output.port, "ttl": 32 + i % 100}],
+            }}))?;
+            ensure!(answer["rule_added"]["replaced"] == true, "{answer}");
+            thread::sleep((start + Duration::from_millis(10) * i).saturating_duration_since(Instant::now()));
+        }
+        ensure!(daemon.stats()?.totals.sent_packets < load.packets(), "the load had ended before the swaps did");
+        crossing.join().expect("no panic")
+    })?;
+    let stats = daemon.stats_at_rest()?;
+    eprintln!("{crossing:?}\n{stats:?}");
+    crossing.exactly_once(&load)?;
+    assert_eq!(crossing.received.reordered, 0);
+    assert_eq!(stats.totals.matched_packets, load.packets());
+    // Each rule has counted on under its name; its output is always the same but for its TTL.
+    for rule in &stats.rules {
+        assert_eq!(rule.matched_packets, load.packets() / u64::from(STREAMS), "{rule:?}");
+        assert_eq!(rule.outputs[0].sent_packets, rule.matched_packets, "{rule:?}");
+    }
+    ledger::check(&stats, Deleted::None)?;
+    ledger::check_frames(&before, &stats)
+}
+
 /// Adds and deletes over one connection, a pair each millisecond, and returns how long all of it took.
 fn churn(daemon: &Daemon) -> Result<Duration> {
     let mut connection = Connection::open(daemon)?;

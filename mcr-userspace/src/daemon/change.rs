@@ -237,7 +237,7 @@ impl State {
             if active.counters.iter().any(|counters| counters.outputs.iter().any(expired)) {
                 live.said_expired = true;
                 log::warn!(
-                    "rule {name}: packets come with a TTL of 1 and are dropped (ttl_expired); raise the sender's TTL, or set ttl=N or ttl=keep at the output"
+                    "rule {name}: packets come with a TTL that ends here (1, or 0) and are dropped (ttl_expired); raise the sender's TTL, or set ttl=N at the output"
                 );
             }
         }
