@@ -4,6 +4,7 @@
 
 mod packet;
 mod maps;
+mod find;
 mod steer;
 mod count;
 

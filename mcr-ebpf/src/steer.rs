@@ -5,12 +5,13 @@ use aya_log_ebpf::warn;
 use mcr_common::{
     counter::Verdict,
     flow::{Datagram, FlowValue, Steered, Vlan},
-    lookup::{find, group_entry},
+    lookup::group_entry,
     parse::{Parsed, parse},
 };
 
 use crate::{
     count,
+    find::find,
     maps::{FRAGMENT_SAID, Rules, XSKS},
     packet::Frame,
 };
@@ -23,7 +24,7 @@ pub fn steer(ctx: &XdpContext) -> Verdict {
     match parse(&frame) {
         Parsed::Other => Verdict::PassNoRule,
         Parsed::Fragment(datagram) => not_taken(ctx, ifindex, &datagram, true),
-        Parsed::Datagram(datagram) => match Rules::now().and_then(|rules| find(&rules, ifindex, &datagram)) {
+        Parsed::Datagram(datagram) => match Rules::now().and_then(|rules| find(rules, ifindex, &datagram)) {
             Some(rule) => redirect(ctx, rule, frame.len()),
             None => not_taken(ctx, ifindex, &datagram, false),
         },

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     change::{Obstacle, Seen},
     retire::Shared,
+    run::give_memory_back,
     state::{Live, State},
 };
 use crate::{
@@ -49,6 +50,7 @@ impl Handler for Shared {
             }
             Request::Reload { dry_run } => {
                 let response = self.lock().reload(dry_run);
+                give_memory_back();
                 self.ring();
                 response
             }

@@ -40,6 +40,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let server = Server::bind(&options.config.daemon.control_socket)?;
     let metrics = options.config.daemon.metrics_listen.map(metrics::listen).transpose()?;
     let shared = Arc::new(Shared::new(start(options)?));
+    give_memory_back();
     let ended = Arc::new(AtomicBool::new(false));
     let caretaker = {
         let (shared, ended) = (shared.clone(), ended.clone());
@@ -67,15 +68,26 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns to the kernel what reading a file took: several times what its rules need to keep.
+pub(super) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes an integer, and touches only memory that nobody holds.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn log_ready(state: &State) {
     let (rules, socket) = (state.set.len(), state.options.config.daemon.control_socket.display());
     log::info!("ready: {rules} rule{}, control socket {socket}", if rules == 1 { "" } else { "s" });
 }
 
 /// Loads the program, attaches the interfaces that are there, and enters the file's rules.
-fn start(options: Options) -> anyhow::Result<State> {
+fn start(mut options: Options) -> anyhow::Result<State> {
+    // From here on the set is the truth.
+    let rules = std::mem::take(&mut options.config.rules);
     let config = &options.config;
-    let set = RuleSet::build(config.limits.rules, config.rules.clone())
+    let set = RuleSet::build(config.limits.rules, rules)
         .map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(|(_, problem)| problem.to_string()).collect();
             anyhow::anyhow!(lines.join("\n"))
