@@ -14,6 +14,8 @@ pub const PLACES: usize = 4;
 /// Words of a place: interface, port and VLAN; source and group; shape and slot; index of queue 0 and queues. The third says
 /// whether there is an entry (a shape is never 0), and is written last.
 pub const PLACE: usize = BLOCK / PLACES;
+/// Places of a cache line.
+pub const PLACES_A_LINE: usize = 64 / (PLACE * size_of::<u64>());
 /// Word of a place that says whether there is an entry.
 pub const PRESENT: usize = 2;
 /// Buckets for each block of a filter: a word for two of them, eight bits for each place.
@@ -148,20 +150,26 @@ pub fn get<B: Blocks>(memory: &B, head: Head, key: &FlowKey) -> Option<FlowValue
     }
     for bucket in marks.buckets {
         let block = memory.block(layout.bucket(head.bank, bucket))?;
-        // All places at once and without a branch: the kernel's verifier follows every one, for each of the shapes.
-        let (mut present, mut socket) = (0, 0);
-        for place in (0..PLACES).map(|place| place * PLACE) {
-            let third = B::word(block, place + PRESENT);
-            let other = (B::word(block, place) ^ words[0])
-                | (B::word(block, place + 1) ^ words[1])
-                | (third >> 32 ^ words[2] >> 32);
-            // All ones where nothing differs: of a number and its negative one has the top bit, but of 0.
-            let equal = ((other | other.wrapping_neg()) >> 63).wrapping_sub(1);
-            present |= third & equal;
-            socket |= B::word(block, place + 3) & equal;
-        }
-        if present != 0 {
-            return Some(FlowValue { slot: present as u32, xsk_base: (socket >> 32) as u32, queues: socket as u32 });
+        for line in (0..BLOCK).step_by(PLACES_A_LINE * PLACE) {
+            // The places of a cache line at once and without a branch: the kernel's verifier follows every one.
+            let (mut present, mut socket) = (0, 0);
+            for place in (0..PLACES_A_LINE).map(|place| line + place * PLACE) {
+                let third = B::word(block, place + PRESENT);
+                let other = (B::word(block, place) ^ words[0])
+                    | (B::word(block, place + 1) ^ words[1])
+                    | (third >> 32 ^ words[2] >> 32);
+                // All ones where nothing differs: of a number and its negative one has the top bit, but of 0.
+                let equal = ((other | other.wrapping_neg()) >> 63).wrapping_sub(1);
+                present |= third & equal;
+                socket |= B::word(block, place + 3) & equal;
+            }
+            if present != 0 {
+                return Some(FlowValue {
+                    slot: present as u32,
+                    xsk_base: (socket >> 32) as u32,
+                    queues: socket as u32,
+                });
+            }
         }
     }
     None

@@ -1,9 +1,9 @@
 //! Counting: each packet once by verdict, each steered one for its rule too.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{helpers::bpf_get_smp_processor_id, programs::XdpContext};
 use mcr_common::{counter::Verdict, flow::FlowCount};
 
-use crate::maps::{COUNTS, VERDICTS};
+use crate::maps::{COUNTS, SLOTS, VERDICTS};
 
 /// Adds one to `verdict` of the packet's interface.
 #[inline(always)]
@@ -16,10 +16,15 @@ pub fn verdict(ctx: &XdpContext, verdict: Verdict) -> Verdict {
     verdict
 }
 
-/// Adds a packet of `bytes` to what was steered for `slot`.
+/// Adds a packet of `bytes` to what was steered for `slot`, on this CPU. An array of all CPUs' costs one cache line; the kernel's own
+/// kind for each CPU costs another for where this CPU's is.
 #[inline(always)]
 pub fn steered(slot: u32, bytes: usize) {
-    if let Some(count) = COUNTS.get_ptr_mut(slot) {
+    // SAFETY: a valid static, which the daemon's loader has changed: so it is not to be taken for the constant that it looks like.
+    let slots = unsafe { (&raw const SLOTS).read_volatile() };
+    // SAFETY: the helper has no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if let Some(count) = COUNTS.get_ptr_mut(cpu * slots + slot) {
         // SAFETY: as above; array entries live as long as the map.
         let count: &mut FlowCount = unsafe { &mut *count };
         count.packets += 1;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, XskMap},
+    maps::{Array, HashMap, PerCpuHashMap, XskMap},
 };
 use mcr_common::{
     counter::Verdict,
@@ -37,9 +37,13 @@ static GROUPS: Array<Shape> = Array::with_max_entries(GROUP_SHAPES * SHAPE_BANKS
 #[map]
 static BANK: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Packets and bytes steered, for each rule's slot.
+/// Packets and bytes steered, for each CPU and rule's slot: see [`count::steered`](crate::count::steered).
 #[map]
-pub static COUNTS: PerCpuArray<FlowCount> = PerCpuArray::with_max_entries(DEFAULT_RULES, 0);
+pub static COUNTS: Array<FlowCount> = Array::with_max_entries(DEFAULT_RULES, BPF_F_MMAPABLE);
+
+/// Slots of each CPU in [`COUNTS`]; the daemon sets it when it loads the program.
+#[unsafe(no_mangle)]
+pub static SLOTS: u32 = 0;
 
 /// Packets by verdict, for each interface.
 #[map]

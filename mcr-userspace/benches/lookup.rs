@@ -109,8 +109,7 @@ fn kernel_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Result<Vec<(f64, f
         .collect();
     let passes = (0..PASSES).map(|_| Ok((program_ns(&mut program, &unicast)?, program_ns(&mut program, packets)?)));
     let passes = passes.collect::<Result<_>>()?;
-    let taken: u64 =
-        (0..rules).map(|slot| program.count(slot).map(|count| count.packets)).sum::<std::io::Result<_>>()?;
+    let taken: u64 = (0..rules).map(|slot| program.count(slot).packets).sum();
     let wanted = (PASSES * packets.len()) as u64;
     anyhow::ensure!(taken == wanted, "{taken} of {wanted} packets were taken");
     program.detach(LOOPBACK)?;

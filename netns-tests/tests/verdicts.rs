@@ -191,7 +191,7 @@ fn a_queue_without_a_socket_passes() -> Result<()> {
     let packet = spec([239, 1, 1, 1], 5001).build();
     let outcome = bench.run(&packet)?;
     assert_eq!(outcome, Outcome { verdict: Verdict::PassUnservedQueue, slot: None, packet });
-    assert_eq!(bench.program.count(1)?.packets, 0, "what is passed is not counted for the rule");
+    assert_eq!(bench.program.count(1).packets, 0, "what is passed is not counted for the rule");
     Ok(())
 }
 
@@ -204,10 +204,10 @@ fn a_rule_counts_its_packets_and_bytes() -> Result<()> {
     for _ in 0..7 {
         bench.run(&packet)?;
     }
-    let count = bench.program.count(3)?;
+    let count = bench.program.count(3);
     assert_eq!((count.packets, count.bytes), (7, 7 * packet.len() as u64));
     bench.program.clear_count(3)?;
-    assert_eq!(bench.program.count(3)?.packets, 0);
+    assert_eq!(bench.program.count(3).packets, 0);
     Ok(())
 }
 

@@ -121,15 +121,8 @@ impl State {
 
     /// Asks the kernel what it has steered for a rule.
     pub fn steered(&self, active: &Active) -> u64 {
-        match self.program.count(active.value.slot) {
-            Ok(count) => {
-                active.note_steered(count);
-                count.packets
-            }
-            Err(error) => {
-                log::error!("{}: reading its counters: {error}", active.rule.name);
-                0
-            }
-        }
+        let count = self.program.count(active.value.slot);
+        active.note_steered(count);
+        count.packets
     }
 }

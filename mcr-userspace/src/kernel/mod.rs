@@ -2,6 +2,7 @@
 
 pub mod nic;
 pub mod program;
+pub mod words;
 pub mod places;
 pub mod flows;
 pub mod version;

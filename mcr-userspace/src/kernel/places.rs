@@ -2,8 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd},
-    ptr::{self, NonNull},
+    os::fd::AsFd,
     sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::Release},
 };
 
@@ -12,86 +11,46 @@ use mcr_common::{
     places::{self, BLOCK, Blocks, Head, Layout, PLACE, PLACES, PRESENT, key_words, marks, value_words},
 };
 
-/// Bytes of a block.
-const BLOCK_BYTES: usize = BLOCK * size_of::<u64>();
+use super::words::Words;
+
 /// Buckets of the smallest table.
 const LEAST: u32 = 32;
 /// Entries for each bucket at most: half of the places. So both buckets of a key are hardly ever full, the first cache line of one
 /// mostly serves, and all of it stays small.
 const ENTRIES_A_BUCKET: u32 = PLACES as u32 / 2;
 
-/// Words that a reader may look at while they are written: a map of the kernel's, or memory of our own.
+/// The blocks of a table.
 #[derive(Debug)]
 pub struct Memory {
-    words: NonNull<AtomicU64>,
-    blocks: u32,
+    words: Words,
     layout: Layout,
-    owned: bool,
 }
-
-// SAFETY: the memory belongs to this value, and is only reached as atomics.
-unsafe impl Send for Memory {}
 
 impl Memory {
     /// Memory of our own for so many buckets a bank.
     fn owned(buckets: u32) -> Self {
         let layout = Layout { capacity: buckets };
-        let blocks = layout.blocks();
-        // Zeroed by the allocator: what is never written takes no memory.
-        let words = vec![0u64; blocks as usize * BLOCK].into_boxed_slice();
-        Self::start(NonNull::from(Box::leak(words)).cast(), blocks, layout, true)
+        Self::start(Words::owned(layout.blocks() as usize * BLOCK), layout)
     }
 
     /// The memory of a map of blocks, an array with `BPF_F_MMAPABLE`.
-    pub fn mapped(map: &impl AsFd, layout: Layout) -> io::Result<Self> {
-        let bytes = layout.blocks() as usize * BLOCK_BYTES;
-        // SAFETY: a fresh shared mapping; the map has so many blocks, by the layout that it was made with.
-        let mapping = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if mapping == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let words = NonNull::new(mapping.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self::start(words, layout.blocks(), layout, false))
+    pub fn of_map(map: &impl AsFd, layout: Layout) -> io::Result<Self> {
+        Ok(Self::start(Words::of_map(map, layout.blocks() as usize * BLOCK)?, layout))
     }
 
-    fn start(words: NonNull<AtomicU64>, blocks: u32, layout: Layout, owned: bool) -> Self {
-        let memory = Self { words, blocks, layout, owned };
+    fn start(words: Words, layout: Layout) -> Self {
+        let memory = Self { words, layout };
         memory.at(0, 1).store(u64::from(layout.capacity), Relaxed);
         memory.at(0, 0).store(Head { bank: 0, buckets: LEAST.min(layout.capacity) }.to_word(), Release);
         memory
     }
 
     fn at(&self, block: u32, word: usize) -> &AtomicU64 {
-        assert!(block < self.blocks && word < BLOCK);
-        // SAFETY: the word lies within the memory, by the check above; all of it is atomics.
-        unsafe { self.words.add(block as usize * BLOCK + word).as_ref() }
+        &self.words[block as usize * BLOCK + word]
     }
 
     fn head(&self) -> Head {
         Head::from_word(self.at(0, 0).load(Relaxed))
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let words = self.blocks as usize * BLOCK;
-        if self.owned {
-            let all = NonNull::slice_from_raw_parts(self.words.cast::<u64>(), words);
-            // SAFETY: `owned` leaked a box of so many words, and nothing refers to it any more.
-            drop(unsafe { Box::from_raw(all.as_ptr()) });
-        } else {
-            // SAFETY: the mapping was made by `mapped`, and nothing refers to it any more.
-            unsafe { libc::munmap(self.words.as_ptr().cast(), words * size_of::<u64>()) };
-        }
     }
 }
 
@@ -104,8 +63,7 @@ impl<'a> Blocks for &'a Memory {
 
     #[inline]
     fn block(&self, number: u32) -> Option<Self::Block> {
-        // SAFETY: the block lies within the memory, which outlives the borrow.
-        (number < self.blocks).then(|| unsafe { self.words.add(number as usize * BLOCK).cast().as_ref() })
+        self.words.get(number as usize * BLOCK..)?.first_chunk()
     }
 
     #[inline]
@@ -113,6 +71,9 @@ impl<'a> Blocks for &'a Memory {
         block[at].load(Relaxed)
     }
 }
+
+/// Places of a cache line.
+const PLACES_A_LINE: u32 = places::PLACES_A_LINE as u32;
 
 /// No place is left for an entry in either of its buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +164,8 @@ impl Places {
         let marks = marks(&words, head.buckets);
         let [first, other] = marks.buckets;
         let load = |bucket: u32| self.taken[bucket as usize].count_ones();
-        let bucket = if load(other) < load(first) { other } else { first };
+        // The first bucket's first cache line is looked at first, so it is filled first.
+        let bucket = if load(first) >= PLACES_A_LINE && load(other) < load(first) { other } else { first };
         let place = self.taken[bucket as usize].trailing_ones() as usize;
         if place >= PLACES {
             return Err(Crowded);

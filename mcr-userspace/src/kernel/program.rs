@@ -1,11 +1,17 @@
 //! The XDP program: built in, loaded once, attached to each interface with a socket.
 
-use std::{collections::BTreeMap, fmt, io, os::fd::AsRawFd, thread};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    os::fd::AsRawFd,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    thread,
+};
 
 use anyhow::Context;
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, XskMap},
+    maps::{Array, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues, XskMap},
     programs::{
         ProgramError, Xdp, XdpMode,
         xdp::{XdpError, XdpLinkId},
@@ -18,7 +24,13 @@ use mcr_common::{
     places::Layout,
 };
 
-use super::places::{Memory, Places};
+use super::{
+    places::{Memory, Places},
+    words::Words,
+};
+
+/// Words of a slot's counters, packets and bytes.
+const COUNT: usize = size_of::<FlowCount>() / size_of::<u64>();
 
 /// The object that the build script made of mcr-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mcr"));
@@ -66,7 +78,9 @@ pub struct Program {
     ebpf: Ebpf,
     links: BTreeMap<u32, XdpLinkId>,
     sockets: XskMap<MapData>,
-    counts: PerCpuArray<MapData, FlowCount>,
+    /// `COUNTS`: packets and bytes of each slot, for one CPU after the other.
+    counts: Words,
+    slots: u32,
     verdicts: PerCpuHashMap<MapData, u32, [u64; Verdict::COUNT]>,
     fragment_said: Array<MapData, u32>,
     cpus: usize,
@@ -77,8 +91,14 @@ impl Program {
     pub fn load(slots: u32, rules: u32) -> anyhow::Result<(Self, FlowMaps)> {
         // A port range takes many entries, so even few rules get a good many.
         let layout = Layout::for_entries(rules.max(LEAST_ENTRIES));
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+        let counters = u32::try_from(cpus).ok().and_then(|cpus| slots.checked_mul(cpus));
+        let counters = counters.with_context(|| {
+            format!("{slots} rules on {cpus} CPUs have too many counters; lower `rules` in [limits]")
+        })?;
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries("COUNTS", slots)
+            .override_global("SLOTS", &slots, true)
+            .map_max_entries("COUNTS", counters)
             .map_max_entries("FRAGMENT_SAID", slots)
             .map_max_entries("TABLE", layout.blocks())
             .map_max_entries("GROUP_FLOWS", slots.saturating_mul(2))
@@ -91,17 +111,17 @@ impl Program {
         let mut take = |name| ebpf.take_map(name).unwrap_or_else(|| panic!("the object has the map {name}"));
         let Map::Array(table) = take("TABLE") else { anyhow::bail!("the object's map TABLE is no array") };
         let maps = FlowMaps {
-            places: Places::new(Memory::mapped(table.fd(), layout).context("mapping the table of rules")?),
+            places: Places::new(Memory::of_map(table.fd(), layout).context("mapping the table of rules")?),
             groups_in_use: take("GROUP_FLOWS").try_into()?,
             shapes: take("SHAPES").try_into()?,
             groups: take("GROUPS").try_into()?,
             bank: take("BANK").try_into()?,
         };
-        let (sockets, counts, verdicts) =
-            (take("XSKS").try_into()?, take("COUNTS").try_into()?, take("VERDICTS").try_into()?);
+        let (sockets, verdicts) = (take("XSKS").try_into()?, take("VERDICTS").try_into()?);
         let fragment_said = take("FRAGMENT_SAID").try_into()?;
-        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
-        Ok((Self { ebpf, links: BTreeMap::new(), sockets, counts, verdicts, fragment_said, cpus }, maps))
+        let Map::Array(counts) = take("COUNTS") else { anyhow::bail!("the object's map COUNTS is no array") };
+        let counts = Words::of_map(counts.fd(), counters as usize * COUNT).context("mapping the counters")?;
+        Ok((Self { ebpf, links: BTreeMap::new(), sockets, counts, slots, verdicts, fragment_said, cpus }, maps))
     }
 
     fn xdp(&mut self) -> &mut Xdp {
@@ -149,19 +169,23 @@ impl Program {
     }
 
     /// What was steered for a slot, over all CPUs.
-    pub fn count(&self, slot: u32) -> io::Result<FlowCount> {
-        let values = self.counts.get(&slot, 0).map_err(io::Error::other)?;
-        Ok(values.iter().fold(FlowCount::default(), |sum, count| FlowCount {
-            packets: sum.packets + count.packets,
-            bytes: sum.bytes + count.bytes,
-        }))
+    pub fn count(&self, slot: u32) -> FlowCount {
+        self.counters(slot).fold(FlowCount::default(), |sum, [packets, bytes]| FlowCount {
+            packets: sum.packets + packets.load(Relaxed),
+            bytes: sum.bytes + bytes.load(Relaxed),
+        })
     }
 
     /// Sets a slot's counters to zero. Nothing may be steered for it meanwhile.
     pub fn clear_count(&mut self, slot: u32) -> io::Result<()> {
-        let zero = PerCpuValues::try_from(vec![FlowCount::default(); self.cpus])?;
-        self.counts.set(slot, zero, 0).map_err(io::Error::other)?;
+        self.counters(slot).flatten().for_each(|counter| counter.store(0, Relaxed));
         self.fragment_said.set(slot, 0, 0).map_err(io::Error::other)
+    }
+
+    /// A slot's counters, CPU by CPU.
+    fn counters(&self, slot: u32) -> impl Iterator<Item = &[AtomicU64; COUNT]> {
+        let cpus = self.counts.chunks_exact(self.slots as usize * COUNT);
+        cpus.filter_map(move |cpu| cpu.get(slot as usize * COUNT..)?.first_chunk())
     }
 
     /// Packets of an interface by verdict, over all CPUs.
