@@ -1,0 +1,69 @@
+//! `mcrd` in a guest.
+
+use anyhow::{Context, Result, bail};
+
+use super::guest::{Background, Guest};
+use crate::{
+    daemon::{Final, at_rest},
+    deadline::{SOON, until},
+    process::Finished,
+    stats::Stats,
+};
+
+const SOCKET: &str = "/run/mcrd.sock";
+const CONFIG: &str = "/run/mcrd.toml";
+
+/// A running `mcrd`; there is one at a time in a guest.
+pub struct Relay<'a> {
+    guest: &'a Guest,
+    program: Background<'a>,
+}
+
+impl<'a> Relay<'a> {
+    /// Starts `mcrd` with `config` as its file and `flags`, and waits until the control socket answers.
+    ///
+    /// # Errors
+    /// With everything that `mcrd` said, when it ends or does not answer.
+    pub fn start(guest: &'a Guest, config: &str, flags: &str) -> Result<Self> {
+        guest.write(CONFIG, config)?;
+        guest.run(&format!("rm -f {SOCKET}"))?;
+        let program = guest.spawn(&format!("mcrd --control-socket {SOCKET} --config {CONFIG} {flags}"))?;
+        let relay = Self { guest, program };
+        until("an answer on mcrd's control socket", 3 * SOON, || {
+            if let Some(finished) = relay.program.ended()? {
+                bail!("mcrd ended at its start: {}", finished.told());
+            }
+            Ok(relay.ctl("--json status")?.status.success().then_some(()))
+        })
+        .with_context(|| relay.log().unwrap_or_default())?;
+        Ok(relay)
+    }
+
+    /// Runs `mcrctl` with `words`, whatever the exit code.
+    pub fn ctl(&self, words: &str) -> Result<Finished> {
+        self.guest.finish(&format!("mcrctl --socket {SOCKET} {words}"))
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> Result<Stats> {
+        let text = self.ctl("--json stats")?.success()?.stdout;
+        serde_json::from_str(&text).with_context(|| format!("`stats` is not the object of interface.md:\n{text}"))
+    }
+
+    /// The counters once they have not changed for longer than they may lag.
+    pub fn stats_at_rest(&self) -> Result<Stats> {
+        at_rest(|| self.stats())
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Result<String> {
+        self.program.stderr()
+    }
+
+    /// Stops it with SIGTERM and returns its last line.
+    pub fn stop(self) -> Result<Final> {
+        self.program.signal("TERM")?;
+        let finished = self.program.wait()?.success()?;
+        Final::parse(&finished.stdout).with_context(|| finished.told())
+    }
+}
