@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     os::unix::process::ExitStatusExt,
     process::{Command, ExitStatus},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -23,7 +23,7 @@ use crate::{
 /// Against hangs: a boot takes some five seconds on an idle machine.
 const BOOT: Duration = Duration::from_secs(180);
 /// Against hangs: emulation is ten times slower, and others use the machine.
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running guest; dropping it ends the machine. It ends by itself, too, when this process is gone.
 pub struct Guest {
@@ -32,6 +32,7 @@ pub struct Guest {
     /// Where QEMU runs and its taps begin.
     namespace: Option<Namespace>,
     _directory: TempDir,
+    born: Instant,
     /// Programs started in the background so far.
     started: RefCell<u32>,
 }
@@ -51,12 +52,13 @@ impl Guest {
         namespace: Option<Namespace>,
         directory: TempDir,
     ) -> Result<Self> {
+        let born = Instant::now();
         let alive = || match process.ended()? {
             Some(status) => bail!("QEMU ended: {status}"),
             None => Ok(()),
         };
         let channel = listener.accept(BOOT, alive).with_context(|| process.stdout() + &process.stderr())?;
-        Ok(Self { process, channel: channel.into(), namespace, _directory: directory, started: 0.into() })
+        Ok(Self { process, channel: channel.into(), namespace, _directory: directory, born, started: 0.into() })
     }
 
     /// Whether it is what was asked for.
@@ -94,7 +96,8 @@ impl Guest {
         *self.started.borrow_mut() += 1;
         let files = format!("/run/program-{}", self.started.borrow());
         self.write(&files, &format!("echo $$ >{files}.pid\nexec {line}"))?;
-        self.run(&format!("(sh {files} >{files}.out 2>{files}.err; echo $? >{files}.code) >/dev/null 2>&1 &"))?;
+        let run = format!("if sh {files} >{files}.out 2>{files}.err; then echo 0; else echo $?; fi >{files}.code");
+        self.run(&format!("({run}) 2>/dev/null &"))?;
         Ok(Background { guest: self, line: line.to_owned(), files })
     }
 
@@ -104,6 +107,19 @@ impl Guest {
         let line = format!("link set tap{i} netns {} name {name}", namespace.name());
         process::run(Command::new("ip").args(["-n", own.name()]).args(line.split(' ')))?;
         namespace.ip_batch(&format!("addr add {address} dev {name}\nlink set {name} up\n"))
+    }
+
+    /// How long ago QEMU was started.
+    pub fn age(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Whether the guest's kernel has met nothing that it should not.
+    pub fn healthy(&self) -> Result<()> {
+        let console = self.console();
+        let wrong = console.lines().find(|line| ["BUG:", "WARNING:", "Oops"].iter().any(|word| line.contains(word)));
+        ensure!(wrong.is_none(), "the guest's kernel: {}", wrong.unwrap_or_default());
+        Ok(())
     }
 
     /// What the guest's kernel has said so far.

@@ -26,6 +26,7 @@ pub fn build(kernel: &Kernel) -> Result<Vec<u8>> {
     archive.file("/init", 0o755, INIT.as_bytes());
     let busybox = program("busybox")?;
     archive.file("/bin/busybox", 0o755, &fs::read(&busybox).with_context(|| busybox.display().to_string())?);
+    libraries(&mut archive, &busybox)?;
     archive.link("/bin/sh", "/usr/bin/sh");
     for name in PROGRAMS {
         let path = program(name)?;
@@ -47,10 +48,10 @@ pub fn build(kernel: &Kernel) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-/// The libraries that a program is linked with, and the loader, where it looks for them.
+/// The libraries that a program is linked with, and the loader, where it looks for them. A static program has none.
 fn libraries(archive: &mut Archive, program: &Path) -> Result<()> {
-    let text = process::run(Command::new("ldd").arg(program))?;
-    for library in text.split_whitespace().filter(|word| word.starts_with('/')) {
+    let listed = process::finish(Command::new("ldd").arg(program))?;
+    for library in listed.stdout.split_whitespace().filter(|word| word.starts_with('/')) {
         if !archive.has(library) {
             archive.file(library, 0o755, &fs::read(library).with_context(|| library.to_owned())?);
         }

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::guest::{Background, Guest};
+use super::guest::{Background, Guest, LIMIT};
 use crate::{
     daemon::{Final, at_rest},
-    deadline::{SOON, until},
+    deadline::until,
     process::Finished,
     stats::Stats,
 };
@@ -27,9 +27,9 @@ impl<'a> Relay<'a> {
     pub fn start(guest: &'a Guest, config: &str, flags: &str) -> Result<Self> {
         guest.write(CONFIG, config)?;
         guest.run(&format!("rm -f {SOCKET}"))?;
-        let program = guest.spawn(&format!("mcrd --control-socket {SOCKET} --config {CONFIG} {flags}"))?;
+        let program = guest.spawn(&command(flags))?;
         let relay = Self { guest, program };
-        until("an answer on mcrd's control socket", 3 * SOON, || {
+        until("an answer on mcrd's control socket", LIMIT, || {
             if let Some(finished) = relay.program.ended()? {
                 bail!("mcrd ended at its start: {}", finished.told());
             }
@@ -37,6 +37,12 @@ impl<'a> Relay<'a> {
         })
         .with_context(|| relay.log().unwrap_or_default())?;
         Ok(relay)
+    }
+
+    /// Runs `mcrd` as [`start`](Self::start) does, where it must not start.
+    pub fn refused(guest: &Guest, config: &str, flags: &str) -> Result<Finished> {
+        guest.write(CONFIG, config)?;
+        guest.spawn(&command(flags))?.wait()?.exited(1)
     }
 
     /// Runs `mcrctl` with `words`, whatever the exit code.
@@ -60,10 +66,21 @@ impl<'a> Relay<'a> {
         self.program.stderr()
     }
 
+    /// Kills it with SIGKILL.
+    pub fn kill(self) -> Result<()> {
+        self.program.signal("KILL")?;
+        self.program.wait()?;
+        Ok(())
+    }
+
     /// Stops it with SIGTERM and returns its last line.
     pub fn stop(self) -> Result<Final> {
         self.program.signal("TERM")?;
         let finished = self.program.wait()?.success()?;
         Final::parse(&finished.stdout).with_context(|| finished.told())
     }
+}
+
+fn command(flags: &str) -> String {
+    format!("env RUST_LOG=mcr_userspace=debug mcrd --control-socket {SOCKET} --config {CONFIG} {flags}")
 }
