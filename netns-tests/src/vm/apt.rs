@@ -103,12 +103,13 @@ Acquire::Languages \"none\";
 /// Where this machine's own sources find Debian's archive: a mirror or a proxy of theirs is used here too.
 fn archive() -> Result<String> {
     let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages", "Component: main"]);
-    let text = process::run(command.env("LC_ALL", "C"))?;
-    let sources = text.lines().filter_map(|line| line.split_once(' '));
-    // Security and other updates have a suffix, and may lie elsewhere.
-    let mut main = sources.filter(|(release, _)| !release.contains('-')).map(|(_, uri)| uri.trim_end_matches('/'));
-    let found = main.find(|uri| uri.rsplit('/').next() == Some("debian"));
+    // Needs no lists, and fetches none.
+    let text = process::run(command.args(["--print-uris", "update"]).env("LC_ALL", "C"))?;
+    // '<archive>/dists/<suite>/InRelease' and more
+    let sources = text.lines().filter_map(|line| line.trim_start_matches('\'').split_once("/dists/"));
+    let mut archives = sources.map(|(archive, _)| archive.trim_end_matches('/'));
+    // Security updates may lie elsewhere.
+    let found = archives.find(|archive| archive.rsplit('/').next() == Some("debian"));
     Ok(found
         .context("apt's sources name no archive of Debian, which has the kernels for the virtual machines")?
         .to_owned())
