@@ -41,8 +41,18 @@ impl Crossing {
         Ok(Self { sent, received, sender_dropped: tx_dropped(from, "v0")? - before })
     }
 
-    /// Everything that is not as it must be when all of `load` crossed exactly once.
+    /// Everything that is not as it must be when all of `load` crossed exactly once, at the rate that was asked for.
     pub fn wrong(&self, load: &Load) -> Vec<String> {
+        let mut wrong = self.miscounted(load);
+        let rate = self.sent.rate_pps;
+        if rate < load.rate as f64 * REACHED {
+            wrong.push(format!("the sender reached only {rate:.0} of {} packets a second", load.rate));
+        }
+        wrong
+    }
+
+    /// Everything that is not as it must be when all of `load` crossed exactly once, however long it took.
+    pub fn miscounted(&self, load: &Load) -> Vec<String> {
         let Self { sent, received, sender_dropped } = self;
         let all = load.packets();
         let mut wrong = Vec::new();
@@ -59,9 +69,6 @@ impl Crossing {
             if count != wanted {
                 wrong.push(format!("{what}: {count}, not {wanted}"));
             }
-        }
-        if sent.rate_pps < load.rate as f64 * REACHED {
-            wrong.push(format!("the sender reached only {:.0} of {} packets a second", sent.rate_pps, load.rate));
         }
         wrong
     }

@@ -139,15 +139,7 @@ impl Daemon {
 
     /// The counters once they have not changed for longer than they may lag.
     pub fn stats_at_rest(&self) -> Result<Stats> {
-        let (mut since, mut last) = (Instant::now(), self.stats()?);
-        until("counters at rest", SOON, || {
-            let now = self.stats()?;
-            let same = Stats { uptime_seconds: last.uptime_seconds, ..now.clone() } == last;
-            if !same {
-                (since, last) = (Instant::now(), now);
-            }
-            Ok((since.elapsed() > REST).then(|| last.clone()))
-        })
+        at_rest(|| self.stats())
     }
 
     /// Sends a signal.
@@ -175,6 +167,19 @@ impl Daemon {
     }
 }
 
+/// What `stats` says once it has not changed for longer than counters may lag.
+pub fn at_rest(stats: impl Fn() -> Result<Stats>) -> Result<Stats> {
+    let (mut since, mut last) = (Instant::now(), stats()?);
+    until("counters at rest", SOON, || {
+        let now = stats()?;
+        let same = Stats { uptime_seconds: last.uptime_seconds, ..now.clone() } == last;
+        if !same {
+            (since, last) = (Instant::now(), now);
+        }
+        Ok((since.elapsed() > REST).then(|| last.clone()))
+    })
+}
+
 /// Runs `mcrctl` with `words` on `socket`, whatever the exit code.
 pub fn ctl(socket: &Path, words: &[impl AsRef<str>]) -> Result<Finished> {
     let words = words.iter().map(AsRef::as_ref);
@@ -183,7 +188,7 @@ pub fn ctl(socket: &Path, words: &[impl AsRef<str>]) -> Result<Finished> {
 
 impl Final {
     /// Reads `FINAL ingress matched=N dropped=N egress sent=N dropped=N`, which must be the last line.
-    fn parse(stdout: &str) -> Result<Self> {
+    pub fn parse(stdout: &str) -> Result<Self> {
         let line = stdout.lines().last().context("mcrd printed no FINAL line")?;
         let words: Vec<&str> = line.split(' ').collect();
         let ["FINAL", "ingress", matched, ingress, "egress", sent, egress] = words[..] else {

@@ -23,3 +23,5 @@ pub mod rules;
 pub mod kernel;
 pub mod ledger;
 pub mod stats;
+
+pub mod vm;

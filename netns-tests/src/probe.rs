@@ -84,11 +84,26 @@ impl Load {
         self.rate * self.seconds
     }
 
+    /// The words after `mcrprobe` that send it from `interface`.
+    pub fn send_words(&self, interface: &str) -> Vec<String> {
+        let mut words = words("send", interface, self.first, self.streams);
+        let numbers = format!("--rate {} --size {} --count {}", self.rate, self.size, self.packets());
+        words.extend(numbers.split(' ').map(String::from));
+        words
+    }
+
+    /// The words after `mcrprobe` that receive it, as streams from `first` upwards, on `interface`.
+    pub fn receive_words(&self, interface: &str, first: (Ipv4Addr, u16)) -> Vec<String> {
+        let mut words = words("recv", interface, first, self.streams);
+        let numbers = format!("--count {} --idle {}", self.packets(), IDLE.as_millis());
+        words.extend(numbers.split(' ').map(String::from));
+        words
+    }
+
     /// Starts sending from `interface`.
     pub fn send(&self, namespace: &Namespace, interface: &str, share: Share) -> Result<Process> {
-        let mut command = probe(namespace, "send", interface, self.first, self.streams)?;
-        command.args(["--rate", &self.rate.to_string(), "--size", &self.size.to_string()]);
-        command.args(["--count", &self.packets().to_string()]);
+        let mut command = namespace.command(programs::path("mcrprobe")?);
+        command.args(self.send_words(interface));
         Process::spawn(&mut share.started(command))
     }
 
@@ -106,8 +121,8 @@ impl Load {
         first: (Ipv4Addr, u16),
         share: Share,
     ) -> Result<Process> {
-        let mut command = probe(namespace, "recv", interface, first, self.streams)?;
-        command.args(["--count", &self.packets().to_string(), "--idle", &IDLE.as_millis().to_string()]);
+        let mut command = namespace.command(programs::path("mcrprobe")?);
+        command.args(self.receive_words(interface, first));
         let process = Process::spawn(&mut share.started(command))?;
         joined(namespace, interface, first.0, self.streams).with_context(|| process.stderr())?;
         Ok(process)
@@ -131,13 +146,13 @@ pub fn joined(namespace: &Namespace, interface: &str, first: Ipv4Addr, n: u16) -
     })
 }
 
-fn probe(namespace: &Namespace, what: &str, interface: &str, first: (Ipv4Addr, u16), streams: u16) -> Result<Command> {
-    let mut command = namespace.command(programs::path("mcrprobe")?);
-    command.args([what, "--json", "--iface", interface, "--group", &first.0.to_string()]);
-    command.args(["--port", &first.1.to_string(), "--streams", &streams.to_string()]);
-    Ok(command)
+fn words(what: &str, interface: &str, first: (Ipv4Addr, u16), streams: u16) -> Vec<String> {
+    let (group, port) = first;
+    let line = format!("{what} --json --iface {interface} --group {group} --port {port} --streams {streams}");
+    line.split(' ').map(String::from).collect()
 }
 
-fn report<T: DeserializeOwned>(finished: &Finished) -> Result<T> {
+/// The summary that `mcrprobe` ended with.
+pub fn report<T: DeserializeOwned>(finished: &Finished) -> Result<T> {
     serde_json::from_str(&finished.stdout).with_context(|| format!("no summary from {}", finished.told()))
 }

@@ -156,10 +156,15 @@ impl Finished {
 
 /// Runs `command` to its end, whatever its exit code.
 pub fn finish(command: &mut Command) -> Result<Finished> {
+    finish_within(command, deadline::SOON)
+}
+
+/// [`finish`] for a command that may take as long as `limit`.
+pub fn finish_within(command: &mut Command, limit: Duration) -> Result<Finished> {
     let mut process = Process::spawn(command)?;
     // The caller has it all, and judges it.
     process.shown = false;
-    process.wait(deadline::SOON)
+    process.wait(limit)
 }
 
 /// Runs `command` and returns its standard output; its failure is an error with everything it said.

@@ -12,7 +12,8 @@ use anyhow::{Result, bail};
 use crate::setup::program;
 
 /// What of our environment goes through sudo: all that the daemon, the tests and apt read, beside sudo's own PATH.
-const KEPT: &str = "--preserve-env=MCR_BIN_DIR,MCR_REQUIRE_ROOT,MCR_SOCKET,RUST_LOG,RUST_BACKTRACE,DEBIAN_FRONTEND,CI";
+const KEPT: &str = "--preserve-env=MCR_BIN_DIR,MCR_REQUIRE_ROOT,MCR_VM_CACHE,MCR_SOCKET,RUST_LOG,RUST_BACKTRACE,\
+                    DEBIAN_FRONTEND,CI";
 
 /// The reasons that were given already.
 static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Runs `command` and shows its output only when it fails.
 ///
@@ -43,6 +43,21 @@ pub fn shown(name: &str, command: &mut Command) -> Result<()> {
         bail!("{name}: {status} from: {}", line(command));
     }
     Ok(())
+}
+
+/// Does `work`, which starts no command of ours.
+///
+/// # Errors
+///
+/// Those of `work`.
+pub fn timed(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    eprint!("{name:<44} ");
+    std::io::stderr().flush()?;
+    let start = Instant::now();
+    let outcome = work();
+    let word = if outcome.is_ok() { "" } else { "failed after " };
+    eprintln!("{word}{:6.1} s", start.elapsed().as_secs_f64());
+    outcome.map_err(|error| anyhow!("{name}: {error:#}"))
 }
 
 /// The command as one would type it, without what is set in its environment.

@@ -4,21 +4,31 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use netns_tests::vm::kernel;
 
 use crate::{build, root, step, workspace};
 
 /// Integration tests whose file name starts so measure a rate, and run when nothing else does.
 const ALONE: &str = "rate_";
+/// Integration tests whose file name starts so boot virtual machines, one after another.
+const MACHINES: &str = "vm_";
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Run only the tests in virtual machines
+    #[arg(long, conflicts_with = "no_vm")]
+    vm: bool,
+    /// Leave out the tests in virtual machines
+    #[arg(long)]
+    no_vm: bool,
     /// Run only tests whose name contains one of these, and arguments of the test programs
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     filter: Vec<OsString>,
 }
 
-/// Builds everything once, then runs the parallel tests, the examples in the documentation, and the tests that run alone.
+/// Builds everything once, then runs the parallel tests, the examples in the documentation, the tests in virtual machines, and
+/// those that measure a rate.
 ///
 /// # Errors
 ///
@@ -28,9 +38,12 @@ pub fn run(args: &Args) -> Result<()> {
         ("MCR_BIN_DIR", build::debug()?.into_os_string()),
         // Root is had here, so a test that would skip for the lack of it fails.
         ("MCR_REQUIRE_ROOT", "1".into()),
+        (kernel::CACHE, kernel::cache()?.into_os_string()),
     ];
     let runner = root::prefix("to make network namespaces and load the XDP program in them")?;
-    let (alone, together): (Vec<_>, Vec<_>) = test_files()?.into_iter().partition(|name| name.starts_with(ALONE));
+    let (alone, others): (Vec<_>, Vec<_>) = test_files()?.into_iter().partition(|name| name.starts_with(ALONE));
+    let (machines, together): (Vec<_>, Vec<_>) = others.into_iter().partition(|name| name.starts_with(MACHINES));
+    let one_by_one = &["--test-threads=1"];
 
     let group = |selection: &[String], flags: &[&str]| -> Result<Command> {
         let mut cargo = workspace::cargo();
@@ -44,14 +57,20 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let select = |names: &[String]| -> Vec<String> { names.iter().map(|name| format!("--test={name}")).collect() };
 
-    let mut selection = vec!["--lib".to_owned(), "--bins".to_owned()];
-    selection.extend(select(&together));
-    let mut outcomes = vec![
-        step::shown("tests", &mut group(&selection, &[])?),
-        step::shown("tests (documentation)", &mut group(&["--doc".to_owned()], &[])?),
-    ];
-    if !alone.is_empty() {
-        outcomes.push(step::shown("tests (rates, alone)", &mut group(&select(&alone), &["--test-threads=1"])?));
+    let mut outcomes = Vec::new();
+    if !args.vm {
+        let mut selection = vec!["--lib".to_owned(), "--bins".to_owned()];
+        selection.extend(select(&together));
+        outcomes.push(step::shown("tests", &mut group(&selection, &[])?));
+        outcomes.push(step::shown("tests (documentation)", &mut group(&["--doc".to_owned()], &[])?));
+    }
+    if !args.no_vm && !machines.is_empty() {
+        // Here, so that it is the user's own cache and no packet manager runs as root.
+        outcomes.push(step::timed("kernels for the virtual machines", || kernel::all().map(drop)));
+        outcomes.push(step::shown("tests (virtual machines)", &mut group(&select(&machines), one_by_one)?));
+    }
+    if !args.vm && !alone.is_empty() {
+        outcomes.push(step::shown("tests (rates, alone)", &mut group(&select(&alone), one_by_one)?));
     }
     let failed: Vec<String> =
         outcomes.into_iter().filter_map(|outcome| outcome.err().map(|error| error.to_string())).collect();

@@ -33,7 +33,7 @@ pub fn plan_fleet(
     let mut need = IN_HAND + FILL_RING + EGRESS_SEND + EGRESS_FILL;
     for (nic, role, _) in known {
         need += match role {
-            Role::Ingress => nic.rx_queues.div_ceil(workers) * FILL_RING,
+            Role::Ingress => nic.xdp_rx_queues.div_ceil(workers) * FILL_RING,
             Role::Egress => EGRESS_FILL,
         } + EGRESS_SEND;
     }
@@ -62,6 +62,9 @@ pub fn check(nic: &Nic, role: Role, mode: Mode, plan: &Plan) -> anyhow::Result<(
             "{}: its mode allows no zero-copy, which the workers' frames have since mcrd started; restart it with --mode copy",
             nic.name
         );
+    }
+    if let (true, Some(why)) = (plan.zero_copy, zero_copy_trap(nic)) {
+        bail!("{}: the workers' frames are in zero-copy mode since mcrd started, and {why}", nic.name);
     }
     if nic.driver == "802.1Q VLAN Support" {
         bail!(
@@ -130,8 +133,11 @@ pub fn copy_reason(nic: &Nic) -> String {
     }
 }
 
-/// Asks the driver for zero-copy on a UMEM made for the question; why it refuses, if it does.
+/// Asks the driver for zero-copy on a UMEM made for the question; why it refuses, if it does, or why it must not be used.
 fn zero_copy_refusal(nic: &Nic) -> Option<String> {
+    if let Some(why) = zero_copy_trap(nic) {
+        return Some(why);
+    }
     let quota = Quota { fill: 0, send: 0 };
     let asked = Memory::new(64, 2048).and_then(|(memory, _pool)| {
         Port::open(&memory, &nic.name, 0, Bind::ZeroCopy, quota).map_err(anyhow::Error::from)
@@ -141,4 +147,17 @@ fn zero_copy_refusal(nic: &Nic) -> Option<String> {
         Ok(_) => Some("granted a copy instead".to_owned()),
         Err(error) => Some(format!("{:#}", error)),
     }
+}
+
+/// Why zero-copy would kill the kernel. virtio_net gives the queues that it took for a program up with it, and then fails to take
+/// the UMEM from those (`virtnet_xsk_pool_disable`, seen in 7.3): it is used after it was freed, at the latest when the next
+/// program is attached. The order of ends is no way out, since the kernel ends a program before a socket after a SIGKILL.
+fn zero_copy_trap(nic: &Nic) -> Option<String> {
+    let more = nic.xdp_rx_queues.saturating_sub(nic.rx_queues);
+    (more > 0).then(|| {
+        format!(
+            "it takes {more} more queues for XDP, which does not go together with zero-copy; `ethtool -L {} combined {}` leaves it none to take",
+            nic.name, nic.max_queues
+        )
+    })
 }

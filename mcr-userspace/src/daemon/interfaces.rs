@@ -100,6 +100,7 @@ impl Interfaces {
             Some((id, _)) => id,
             None => self.add(nic, mode, program, fleet)?,
         };
+        let nic = &with_program(nic);
         let wanted: Vec<u32> =
             queues(nic, role, workers).filter(|queue| !self.list[id].bound.contains(queue)).collect();
         let opened = open(nic, role, &wanted, fleet);
@@ -132,7 +133,7 @@ impl Interfaces {
 
     fn add(&mut self, nic: &Nic, mode: Mode, program: &mut Program, fleet: &Fleet) -> anyhow::Result<InterfaceId> {
         // Room for queues that may be added while it is attached.
-        let span = nic.rx_queues.max(nic.tx_queues).next_power_of_two().max(16);
+        let span = nic.xdp_rx_queues.max(nic.tx_queues).next_power_of_two().max(16);
         if self.next_base + span > MAX_SOCKETS {
             bail!(
                 "{}: {MAX_SOCKETS} queues over all interfaces are the limit; restart mcrd with fewer interfaces",
@@ -144,7 +145,7 @@ impl Interfaces {
             reason = copy_reason(nic);
         }
         let interface = Interface {
-            nic: nic.clone(),
+            nic: with_program(nic),
             attachment,
             zero_copy: false,
             reason,
@@ -206,4 +207,10 @@ impl Interfaces {
             }
         }
     }
+}
+
+/// The interface as it is with the program attached: virtio_net has more queues then, and receives on them too.
+fn with_program(nic: &Nic) -> Nic {
+    let now = Nic::read(&nic.name).ok().filter(|now| now.ifindex == nic.ifindex);
+    now.unwrap_or_else(|| nic.clone())
 }

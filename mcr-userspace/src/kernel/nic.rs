@@ -26,6 +26,10 @@ pub struct Nic {
     pub rx_queues: u32,
     /// Transmit queues in use.
     pub tx_queues: u32,
+    /// Receive queues once a program is attached: virtio_net takes one more for each CPU then, where it has so many.
+    pub xdp_rx_queues: u32,
+    /// As many queues as there can be.
+    pub max_queues: u32,
     /// Bytes of the largest IP packet.
     pub mtu: u32,
     /// Its Ethernet address.
@@ -47,6 +51,9 @@ struct DriverInfo {
     counts: [u32; 5],
 }
 
+/// Which of [`Channels::max`] is of queues that receive and transmit.
+const MAX_COMBINED: usize = 3;
+
 /// linux/ethtool.h, `struct ethtool_channels`.
 #[repr(C)]
 #[derive(Default)]
@@ -64,13 +71,16 @@ impl Nic {
     pub fn read(name: &str) -> io::Result<Self> {
         let kernel = Asker::new(name)?;
         let driver = kernel.driver();
-        let (rx_queues, tx_queues) = kernel.queues();
+        let (rx_queues, tx_queues, max_queues) = kernel.queues();
+        let more = if driver == "virtio_net" { aya::util::nr_cpus().map_or(0, |cpus| cpus as u32) } else { 0 };
         Ok(Self {
             name: name.to_owned(),
             ifindex: kernel.ifindex()?,
             driver,
             rx_queues,
             tx_queues,
+            xdp_rx_queues: rx_queues + if rx_queues + more <= max_queues { more } else { 0 },
+            max_queues,
             mtu: kernel.mtu()?,
             mac: kernel.mac()?,
             address: kernel.address(),
@@ -171,13 +181,14 @@ impl Asker {
         }
     }
 
-    /// Receive and transmit queues in use: what the driver says, else what sysfs lists, else one of each.
-    fn queues(&self) -> (u32, u32) {
+    /// Receive and transmit queues in use: what the driver says, else what sysfs lists, else one of each; and how many for both there
+    /// can be.
+    fn queues(&self) -> (u32, u32, u32) {
         let mut channels = Channels { cmd: ETHTOOL_GCHANNELS, ..Channels::default() };
         if self.ethtool(&mut channels).is_ok() {
             let (rx, tx) = (channels.rx + channels.combined, channels.tx + channels.combined);
             if rx > 0 && tx > 0 {
-                return (rx, tx);
+                return (rx, tx, channels.max[MAX_COMBINED]);
             }
         }
         let count = |prefix: &str| {
@@ -185,6 +196,6 @@ impl Asker {
             let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
             Some(names.filter(|name| name.starts_with(prefix)).count() as u32).filter(|&n| n > 0)
         };
-        (count("rx-").unwrap_or(1), count("tx-").unwrap_or(1))
+        (count("rx-").unwrap_or(1), count("tx-").unwrap_or(1), 0)
     }
 }

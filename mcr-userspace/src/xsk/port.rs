@@ -74,7 +74,8 @@ pub struct Port {
     tx: TxQueue,
     fill: FillQueue,
     completion: CompQueue,
-    ring: TxRing,
+    /// Where descriptors can be taken back.
+    ring: Option<TxRing>,
     zero_copy: bool,
     quota: Quota,
     /// Frames in the fill and RX rings.
@@ -128,8 +129,11 @@ impl Port {
         if !zero_copy {
             raise_limits(fd);
         }
+        // Only where it is of use: Linux 6.1 maps no ring of a bound socket.
+        let takes_back = !zero_copy && kernel::shows_tx_consumer();
+        let ring = takes_back.then(|| TxRing::map(fd, TX_RING)).transpose()?;
         Ok(Self {
-            ring: TxRing::map(fd, TX_RING)?,
+            ring,
             rx,
             tx,
             fill,
@@ -301,18 +305,17 @@ impl Port {
     /// consumer). Elsewhere those frames stay, and `keeps` is told of each: they complete once the interface is up again.
     pub fn take_back(&mut self, memory: &Memory, mut give: impl FnMut(Frame), mut keeps: impl FnMut(u32)) {
         let numbers = self.consumed().max(self.void_below)..self.submitted;
-        let shown = !self.zero_copy && kernel::shows_tx_consumer();
         for number in numbers {
             let desc = self.order[(number % u64::from(TX_RING)) as usize];
-            if shown {
-                self.ring.void(number);
+            if let Some(ring) = &mut self.ring {
+                ring.void(number);
                 self.sending -= 1;
                 give(Frame::new(desc));
             } else {
                 keeps((desc.addr() / memory.frame_size()) as u32);
             }
         }
-        if shown {
+        if self.ring.is_some() {
             self.void_below = self.submitted;
         }
     }

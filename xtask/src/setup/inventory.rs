@@ -46,6 +46,13 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("modprobe", &["kmod"]),
     ("ffmpeg", &["ffmpeg"]),
     ("ffprobe", &["ffmpeg"]),
+    // For virtual machines: the emulator, what is in the guest, and what unpacks kernels and their modules.
+    ("qemu-system-x86_64", &["qemu-system-x86"]),
+    ("busybox", &["busybox-static"]),
+    ("strip", &["binutils"]),
+    ("depmod", &["kmod"]),
+    ("xz", &["xz-utils"]),
+    ("zstd", &["zstd"]),
 ];
 
 /// C headers, and their packages.

@@ -1,0 +1,193 @@
+//! The kernels that are tested: chosen by what Debian carries, fetched once, and kept.
+
+use std::{
+    env, fs,
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::apt::Apt;
+use crate::process;
+
+/// Names the directory in which kernels are kept, in place of `~/.cache/mcr/vm`.
+pub const CACHE: &str = "MCR_VM_CACHE";
+/// The flavour for virtual machines: a third of the size.
+const FLAVOUR: &str = "-cloud-amd64";
+
+/// Which of the kernels that Debian carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// What it is called here.
+    pub name: &'static str,
+    /// The first release, and the first beyond.
+    range: ((u32, u32), (u32, u32)),
+    newest: bool,
+}
+
+/// Beyond all releases.
+const END: (u32, u32) = (u32::MAX, 0);
+/// All that are tested: Debian 12's, the long-term ones since, the first with zero-copy on virtio_net, and the newest.
+pub const CHOICES: [Choice; 5] = [
+    Choice { name: "6.1", range: ((6, 1), (6, 2)), newest: true },
+    Choice { name: "6.12", range: ((6, 12), (6, 13)), newest: true },
+    Choice { name: "oldest-from-6.13", range: ((6, 13), END), newest: false },
+    Choice { name: "6.18", range: ((6, 18), (6, 19)), newest: true },
+    Choice { name: "newest", range: ((6, 13), END), newest: true },
+];
+
+/// A kernel in the cache.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Why it is here: the name of its [`Choice`].
+    pub name: &'static str,
+    /// What `uname -r` says.
+    pub release: String,
+    directory: PathBuf,
+}
+
+impl Kernel {
+    /// The image to boot.
+    pub fn image(&self) -> PathBuf {
+        self.directory.join("vmlinuz")
+    }
+
+    /// `/lib/modules/<release>`, with the list of what needs what.
+    pub fn modules(&self) -> PathBuf {
+        modules(&self.directory, &self.release)
+    }
+
+    /// Major and minor number.
+    pub fn version(&self) -> (u32, u32) {
+        version(&self.release)
+    }
+}
+
+/// All kernels, in the order of [`CHOICES`]; what the cache lacks is fetched first.
+///
+/// A kernel stays until its directory is deleted: then a newer one of its kind may come.
+pub fn all() -> Result<Vec<Kernel>> {
+    let cache = cache()?;
+    fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
+    // Other processes wait here until it is all there.
+    let lock = File::create(cache.join("lock"))?;
+    lock.lock()?;
+    let lacking: Vec<Choice> = CHOICES.into_iter().filter(|choice| choice.cached(&cache).is_none()).collect();
+    if !lacking.is_empty() {
+        let apt = Apt::update(cache.join("apt"))?;
+        let names = apt.names("linux-")?;
+        for choice in lacking {
+            choice.fetch(&apt, &names, &cache).with_context(|| format!("fetching kernel {}", choice.name))?;
+        }
+    }
+    CHOICES.iter().map(|choice| choice.cached(&cache).context("it was there")).collect()
+}
+
+/// The newest kernel.
+pub fn newest() -> Result<Kernel> {
+    all()?.pop().context("there are kernels")
+}
+
+/// Where kernels are kept.
+pub fn cache() -> Result<PathBuf> {
+    if let Some(cache) = env::var_os(CACHE) {
+        return Ok(cache.into());
+    }
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let caches = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    Ok(caches.with_context(|| format!("neither {CACHE} nor HOME is set"))?.join("mcr/vm"))
+}
+
+impl Choice {
+    fn cached(&self, cache: &Path) -> Option<Kernel> {
+        let directory = cache.join(self.name);
+        let release = fs::read_to_string(directory.join("release")).ok()?;
+        Some(Kernel { name: self.name, release, directory })
+    }
+
+    fn fetch(&self, apt: &Apt, names: &[String], cache: &Path) -> Result<()> {
+        let release = self.choose(names).context("no suite has it")?;
+        // The image may be in one package or in four.
+        let packages = ["image", "binary", "modules", "base"].map(|part| format!("linux-{part}-{release}"));
+        let packages: Vec<String> = packages.into_iter().filter(|package| names.contains(package)).collect();
+        let (unpacked, made) = (cache.join("unpacked"), cache.join("made"));
+        for directory in [&unpacked, &made] {
+            let _ = fs::remove_dir_all(directory); // what a killed run left
+            fs::create_dir_all(directory)?;
+        }
+        apt.unpack(&packages, &unpacked)?;
+
+        let image = [format!("boot/vmlinuz-{release}"), format!("usr/lib/modules/{release}/vmlinuz")];
+        move_first(&unpacked, &image, &made.join("vmlinuz"))?;
+        fs::create_dir_all(made.join("lib/modules"))?;
+        let tree = [format!("lib/modules/{release}"), format!("usr/lib/modules/{release}")];
+        move_first(&unpacked, &tree, &modules(&made, &release))?;
+        let depmod = process::run(Command::new("depmod").arg("--basedir").arg(&made).arg(&release))?;
+        ensure!(depmod.is_empty(), "depmod: {depmod}");
+
+        fs::write(made.join("release"), &release)?;
+        fs::remove_dir_all(&unpacked)?;
+        let _ = fs::remove_dir_all(cache.join(self.name)); // one without `release`, so not complete
+        Ok(fs::rename(&made, cache.join(self.name))?)
+    }
+
+    /// The release to take of those that these packages are for.
+    fn choose(&self, names: &[String]) -> Option<String> {
+        let releases = names.iter().filter_map(|name| {
+            let release = name.strip_prefix("linux-image-")?;
+            (release.ends_with(FLAVOUR) && (self.range.0..self.range.1).contains(&version(release))).then_some(release)
+        });
+        let chosen = if self.newest { releases.max_by_key(order) } else { releases.min_by_key(order) };
+        chosen.map(str::to_owned)
+    }
+}
+
+/// Moves the first of `places` that exists below `from`.
+fn move_first(from: &Path, places: &[String], to: &Path) -> Result<()> {
+    let place = places.iter().map(|place| from.join(place)).find(|place| place.exists());
+    let place = place.with_context(|| format!("the packages have none of {places:?}"))?;
+    Ok(fs::rename(&place, to)?)
+}
+
+fn modules(directory: &Path, release: &str) -> PathBuf {
+    directory.join("lib/modules").join(release)
+}
+
+/// All numbers of a release, in order.
+fn order(release: &&str) -> Vec<u32> {
+    release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+fn version(release: &str) -> (u32, u32) {
+    let numbers = order(&release);
+    (numbers.first().copied().unwrap_or(0), numbers.get(1).copied().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_and_the_newest_of_a_range() {
+        let names = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-50-cloud-amd64",
+            "linux-image-6.1.0-60-amd64",
+            "linux-image-6.1.0-60-cloud-amd64-dbg",
+            "linux-image-6.12.9+deb12-cloud-amd64",
+            "linux-image-6.16.3+deb13-cloud-amd64",
+            "linux-image-6.16.12+deb13-cloud-amd64",
+            "linux-image-7.3.4+deb13-cloud-amd64",
+            "linux-image-7.3.10+deb13-cloud-amd64",
+        ]
+        .map(String::from);
+        let chosen = CHOICES.map(|choice| choice.choose(&names).unwrap_or_default());
+        let wanted = ["6.1.0-50", "6.12.9+deb12", "6.16.3+deb13", "", "7.3.10+deb13"];
+        assert_eq!(
+            chosen,
+            wanted.map(|release| if release.is_empty() { "".into() } else { format!("{release}{FLAVOUR}") })
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! A virtual machine as a value, and QEMU's words for it.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result};
+
+use super::{channel::Listener, guest::Guest, initramfs, kernel::Kernel};
+use crate::{netns::Namespace, process::Process};
+
+/// A machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What it boots.
+    pub kernel: Kernel,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// In MiB.
+    pub memory: u32,
+    /// Its interfaces: `eth0`, `eth1` and so on, with the addresses of [`mac`].
+    pub nics: Vec<Nic>,
+}
+
+/// A virtio network interface that can do zero-copy.
+#[derive(Clone, Copy, Debug)]
+pub enum Nic {
+    /// On a tap with so many queue pairs, which [`Guest::plug`] moves to where it is wanted. Needs root.
+    Tap(u32),
+    /// On a segment within QEMU, with one queue pair; the other interfaces of the same number hear it. Needs nothing.
+    Segment(u32),
+}
+
+/// The Ethernet address of interface `i`.
+pub fn mac(i: usize) -> String {
+    format!("52:54:00:00:00:{i:02x}")
+}
+
+impl Machine {
+    /// Boots it, and returns once it answers.
+    ///
+    /// # Errors
+    /// With what is on the console, when it does not answer in time.
+    pub fn boot(&self) -> Result<Guest> {
+        let directory = tempfile::Builder::new().prefix("mcrt-vm-").tempdir()?;
+        let [initramfs, socket] = ["initramfs", "channel"].map(|name| directory.path().join(name));
+        fs::write(&initramfs, initramfs::build(&self.kernel)?)?;
+        let listener = Listener::bind(&socket)?;
+        // Taps are made in a namespace of their own: the machine's has none of them at any time.
+        let taps = self.nics.iter().any(|nic| matches!(nic, Nic::Tap(_)));
+        let namespace = if taps { Some(Namespace::create("qemu")?) } else { None };
+
+        let mut command = match &namespace {
+            Some(namespace) => namespace.command(QEMU),
+            None => Command::new(QEMU),
+        };
+        // `-serial stdio`: the console is the process's standard output, shown when a test fails.
+        command.args("-nodefaults -no-user-config -display none -no-reboot -serial stdio -cpu max".split(' '));
+        command.args(["-accel", ACCELERATOR, "-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()]);
+        command.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(&initramfs).args(["-append", WORDS]);
+        command.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=channel,name=mcr"]);
+        command.args(["-chardev", &format!("socket,id=channel,path={}", socket.display())]);
+        for (i, nic) in self.nics.iter().enumerate() {
+            command.args(nic.words(i));
+        }
+        let process = Process::spawn(&mut command).context("`cargo xtask setup` installs QEMU")?;
+        let guest = Guest::connect(process, listener, namespace, directory)?;
+        guest.check(self)?;
+        Ok(guest)
+    }
+}
+
+/// One thread for all processors. With one for each, QEMU 7.2 may run a translation that is older than the code: a kernel
+/// that patches itself while another processor runs through the place dies of an int3 then, one boot in five.
+const ACCELERATOR: &str = "tcg,thread=single";
+/// QEMU's program for this kind of machine.
+const QEMU: &str = "qemu-system-x86_64";
+/// A panic ends the machine; IPv6 would add packets of its own; emulated processors need no protection from each other.
+const WORDS: &str = "console=ttyS0 panic=-1 ipv6.disable=1 mitigations=off random.trust_cpu=on";
+
+impl Nic {
+    /// Without `iommu_platform` the driver does not use the kernel's DMA interface, and refuses zero-copy.
+    fn words(self, i: usize) -> [String; 4] {
+        let modern = "iommu_platform=on,disable-legacy=on,rx_queue_size=1024";
+        let device = format!("virtio-net-pci,netdev=n{i},mac={},{modern}", mac(i));
+        let (back, queues) = match self {
+            Self::Tap(queues) => {
+                let back = format!("tap,id=n{i},ifname=tap{i},queues={queues},script=no,downscript=no,vhost=off");
+                (back, format!(",mq=on,vectors={}", 2 * queues + 2))
+            }
+            Self::Segment(number) => (format!("hubport,id=n{i},hubid={number}"), String::new()),
+        };
+        ["-netdev".into(), back, "-device".into(), device + &queues]
+    }
+}

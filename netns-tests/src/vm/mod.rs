@@ -1,0 +1,19 @@
+//! Virtual machines under QEMU's own emulation: Debian's kernels, real zero-copy on virtio_net, no KVM.
+//!
+//! In the order a test meets them: which kernels there are and where they come from, what is in the guest, the machine
+//! around it, how it is spoken to, and `mcrd` inside it. The guest is an initramfs with this machine's own programs in
+//! it, so nothing is installed anywhere, and a guest is gone with its process.
+
+pub mod apt;
+pub mod kernel;
+pub mod modules;
+
+pub mod cpio;
+pub mod initramfs;
+
+pub mod channel;
+pub mod guest;
+pub mod machine;
+
+pub mod relay;
+pub mod wire;

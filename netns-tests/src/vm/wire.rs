@@ -1,0 +1,67 @@
+//! A guest's interfaces as a chain of namespaces would be: `gen (v0)-(ethI) guest (ethJ)-(v3) sink`, with the two ends outside
+//! of the guest or inside.
+
+use anyhow::Result;
+
+use super::{
+    guest::{Guest, LIMIT},
+    machine::Nic,
+};
+use crate::{
+    crossing::Crossing,
+    deadline::until,
+    probe::{Load, report},
+    rules,
+    topology::{GEN, Network, SINK, Topology},
+};
+
+/// The addresses of a chain: outside and inside, ingress and egress.
+const ADDRESSES: [(&str, &str); 2] = [("10.1.0.1/24", "10.1.0.2/24"), ("10.2.0.2/24", "10.2.0.1/24")];
+
+/// Plugs interfaces `ingress` and `egress` of `guest` into new namespaces `gen` and `sink`, as `v0` and `v3`, and sets
+/// both up in the guest. A NIC filters multicast by address, and nothing joins here, so it is told to take all.
+pub fn chain(guest: &Guest, ingress: usize, egress: usize) -> Result<Network> {
+    let namespaces = [GEN, SINK].map(String::from).into();
+    let network = Topology { namespaces, ..Topology::default() }.build()?;
+    for ((i, label, name), (outside, inside)) in [(ingress, GEN, "v0"), (egress, SINK, "v3")].into_iter().zip(ADDRESSES)
+    {
+        guest.plug(i, network.namespace(label), name, outside)?;
+        guest.run(&format!("ip addr add {inside} dev eth{i}; ip link set eth{i} up allmulticast on"))?;
+    }
+    network.namespace(GEN).run("ip route add 224.0.0.0/4 dev v0")?;
+    Ok(network)
+}
+
+/// For a machine that needs nothing of the host: gen is eth0, the relay's interfaces are eth1 and eth2, and sink is eth3.
+pub const INSIDE: [Nic; 4] = [Nic::Segment(1), Nic::Segment(1), Nic::Segment(2), Nic::Segment(2)];
+
+/// Moves both ends of [`INSIDE`] to namespaces within the guest, and sets all four interfaces up.
+pub fn inside(guest: &Guest) -> Result<()> {
+    for (near, far, label, name, (outside, inside)) in
+        [(1, 0, GEN, "v0", ADDRESSES[0]), (2, 3, SINK, "v3", ADDRESSES[1])]
+    {
+        guest.run(&format!(
+            "ip netns add {label}
+             ip link set eth{far} netns {label} name {name}
+             ip -n {label} addr add {outside} dev {name}
+             ip -n {label} link set {name} up
+             ip addr add {inside} dev eth{near}
+             ip link set eth{near} up allmulticast on"
+        ))?;
+    }
+    guest.run(&format!("ip -n {GEN} route add 224.0.0.0/4 dev v0"))?;
+    Ok(())
+}
+
+/// Sends `load` from gen inside the guest and receives it, translated by [`rules::streams`], at sink.
+pub fn cross_inside(guest: &Guest, load: &Load) -> Result<Crossing> {
+    let run =
+        |label: &str, words: Vec<String>| guest.spawn(&format!("ip netns exec {label} mcrprobe {}", words.join(" ")));
+    let receiver = run(SINK, load.receive_words("v3", rules::RECEIVED))?;
+    until("a receiver that is ready", LIMIT, || Ok(receiver.stderr()?.contains("ready").then_some(())))?;
+    let sent = report(&run(GEN, load.send_words("v0"))?.wait()?.success()?)?;
+    // 1 is its judgement that something is wrong, which the summary says better.
+    let received = report(&receiver.wait()?)?;
+    let dropped = guest.run(&format!("ip netns exec {GEN} cat /sys/class/net/v0/statistics/tx_dropped"))?;
+    Ok(Crossing { sent, received, sender_dropped: dropped.trim().parse()? })
+}
