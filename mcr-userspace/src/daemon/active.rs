@@ -26,7 +26,7 @@ pub struct Active {
     /// What it has in common with those that it replaces and is replaced by, and with no other rule.
     pub lineage: u64,
     /// As workers have it.
-    pub compiled: Arc<Compiled>,
+    pub compiled: Compiled,
     /// Its entries' value in the kernel's map.
     pub value: FlowValue,
     /// Its counters at each worker.
@@ -71,7 +71,7 @@ impl Active {
         Self {
             rule,
             lineage,
-            compiled: Arc::new(compiled),
+            compiled,
             value,
             counters: (0..workers).map(|_| Arc::new(RuleCounters::new(outputs))).collect(),
             steered_packets: AtomicU64::new(0),
@@ -106,7 +106,7 @@ impl Active {
             for (sum, count) in reading.dropped.iter_mut().zip(&counters.dropped) {
                 *sum += count.get();
             }
-            for (sum, output) in reading.outputs.iter_mut().zip(&counters.outputs) {
+            for (sum, output) in reading.outputs.iter_mut().zip(counters.outputs.iter()) {
                 // Sent first: what is sent later is then offered too.
                 sum.sent += output.sent.get();
                 sum.sent_bytes += output.sent_bytes.get();

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mcr_common::counter::{OutputDrop, RuleDrop};
 
+use super::outputs::Outputs;
+
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -30,17 +32,19 @@ impl Counter {
 
 /// One rule's counters at one worker.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct RuleCounters {
     /// Packets received for it.
     pub received: Counter,
+    /// Each output's. What a packet raises that is sent by one output lies in one cache line with `received`.
+    pub outputs: Outputs<OutputCounters>,
     /// Received packets that its outputs were not offered, by [`RuleDrop`]; `RxRing` is not the worker's to count.
     pub dropped: [Counter; RuleDrop::COUNT],
-    /// Each output's.
-    pub outputs: Box<[OutputCounters]>,
 }
 
 /// One output's counters at one worker.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct OutputCounters {
     /// Packets that reached it.
     pub offered: Counter,
@@ -66,12 +70,9 @@ pub struct WorkerCounters {
 }
 
 impl RuleCounters {
-    /// Zeroes for a rule of so many outputs.
+    /// Zeroes for a rule of so many outputs, at least one.
     pub fn new(outputs: usize) -> Self {
-        Self {
-            received: Counter::default(),
-            dropped: Default::default(),
-            outputs: (0..outputs).map(|_| OutputCounters::default()).collect(),
-        }
+        let outputs = Outputs::new((0..outputs).map(|_| OutputCounters::default())).expect("a rule has an output");
+        Self { received: Counter::default(), dropped: Default::default(), outputs }
     }
 }

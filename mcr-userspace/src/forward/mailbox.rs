@@ -57,7 +57,7 @@ pub enum Command {
         /// The rule as it was typed, for the worker's own lookup.
         matcher: Match,
         /// The rule as it is used.
-        rule: Arc<Compiled>,
+        rule: Compiled,
         /// This worker's counters of it.
         counters: Arc<RuleCounters>,
     },

@@ -132,7 +132,7 @@ fn fan_out(
     mut frame: Frame,
 ) {
     let mut last: Option<Planned> = None;
-    for (number, (target, counters)) in entry.rule.targets.iter().zip(&entry.counters.outputs).enumerate() {
+    for (number, (target, counters)) in entry.rule.targets.iter().zip(entry.counters.outputs.iter()).enumerate() {
         counters.offered.add(1);
         let planned = match outlets.of(target.egress) {
             Some((egress, port)) if egress.link == Link::Up => {
@@ -154,12 +154,11 @@ fn fan_out(
             }
         };
         let Some(earlier) = last.replace(planned) else { continue };
-        match desk.pool.take() {
-            Some(mut copy) => {
-                copy.copy_from(desk.memory, frame.bytes(desk.memory));
-                send(desk, outlets, slot, entry, datagram, &earlier, copy);
-            }
-            None => entry.counters.outputs[usize::from(earlier.output)].dropped[OutputDrop::NoFrame as usize].add(1),
+        if let Some(mut copy) = desk.pool.take() {
+            copy.copy_from(desk.memory, frame.bytes(desk.memory));
+            send(desk, outlets, slot, entry, datagram, &earlier, copy);
+        } else if let Some(counters) = entry.counters.outputs.get(usize::from(earlier.output)) {
+            counters.dropped[OutputDrop::NoFrame as usize].add(1);
         }
     }
     match last {

@@ -2,12 +2,13 @@
 
 use mcr_common::flow::{Datagram, Vlan};
 
+use super::outputs::Outputs;
 use crate::rules::rule::{Match, Output, Ports, Rule, Source, Ttl, Vlan as OutputVlan};
 
 /// Number of an interface that has sockets, the same at every worker.
 pub type InterfaceId = usize;
 
-/// A rule whose interfaces all have sockets.
+/// A rule whose interfaces all have sockets. A clone shares the targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     ifindex: u32,
@@ -16,7 +17,7 @@ pub struct Compiled {
     ports: (u16, u16),
     vlan: Vlan,
     /// Where its packets go.
-    pub targets: Box<[Target]>,
+    pub targets: Outputs<Target>,
 }
 
 /// An output: which interface, and what packets become there. Addresses and ports in host byte order.
@@ -89,7 +90,7 @@ impl Compiled {
             group: (matcher.group.address.into(), matcher.group.mask()),
             ports: matcher.ports.bounds(),
             vlan: matcher.vlan.map_or(Vlan::UNTAGGED, Vlan::tagged),
-            targets: targets.collect::<Option<_>>()?,
+            targets: Outputs::new(targets.collect::<Option<Vec<_>>>()?)?,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    collections::HashMap,
     sync::{Arc, mpsc::Sender},
 };
 
@@ -13,15 +14,14 @@ use mcr_common::{
 use super::{counters::RuleCounters, rule::Compiled};
 use crate::{kernel::flows::FlowIndex, rules::rule::Match};
 
-/// One rule at one worker.
+/// One rule at one worker: a pair of cache lines, and nothing in it that not every packet asks for.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Entry {
     /// The rule.
-    pub rule: Arc<Compiled>,
+    pub rule: Compiled,
     /// This worker's counters of it.
     pub counters: Arc<RuleCounters>,
-    matcher: Match,
-    ifindex: u32,
     /// Frames of it in TX rings.
     under_way: Cell<u32>,
 }
@@ -29,7 +29,9 @@ pub struct Entry {
 /// The rules that a worker knows.
 #[derive(Debug, Default)]
 pub struct Table {
-    slots: Vec<Option<Box<Entry>>>,
+    slots: Vec<Option<Entry>>,
+    /// What the rules match, by slot, as they were typed.
+    matchers: HashMap<u32, Match>,
     index: FlowIndex,
     /// Slots that are to be forgotten, and who is told then.
     leaving: Vec<(u32, Sender<()>)>,
@@ -37,26 +39,21 @@ pub struct Table {
 
 impl Table {
     /// Enters a rule.
-    pub fn install(
-        &mut self,
-        slot: u32,
-        ifindex: u32,
-        matcher: Match,
-        rule: Arc<Compiled>,
-        counters: Arc<RuleCounters>,
-    ) {
-        self.index.insert(ifindex, &matcher, flow_value(slot));
+    pub fn install(&mut self, slot: u32, matcher: Match, rule: Compiled, counters: Arc<RuleCounters>) {
+        self.index.insert(rule.ifindex(), &matcher, flow_value(slot));
         if self.slots.len() <= slot as usize {
             self.slots.resize_with(slot as usize + 1, || None);
         }
-        let entry = Entry { rule, counters, matcher, ifindex, under_way: Cell::new(0) };
-        self.slots[slot as usize] = Some(Box::new(entry));
+        self.matchers.insert(slot, matcher);
+        self.slots[slot as usize] = Some(Entry { rule, counters, under_way: Cell::new(0) });
     }
 
     /// Forgets a rule as soon as none of its frames is in a TX ring: now, or at a later [`sweep`](Self::sweep).
     pub fn remove(&mut self, slot: u32, done: Sender<()>) {
-        if let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) {
-            self.index.remove(entry.ifindex, &entry.matcher, flow_value(slot));
+        if let Some(entry) = self.slots.get(slot as usize).and_then(Option::as_ref) {
+            if let Some(matcher) = self.matchers.remove(&slot) {
+                self.index.remove(entry.rule.ifindex(), &matcher, flow_value(slot));
+            }
             self.leaving.push((slot, done));
             self.sweep();
         } else {
@@ -89,7 +86,7 @@ impl Table {
     /// The rule of a slot.
     #[inline]
     pub fn get(&self, slot: u32) -> Option<&Entry> {
-        self.slots.get(slot as usize)?.as_deref()
+        self.slots.get(slot as usize)?.as_ref()
     }
 }
 
@@ -111,6 +108,8 @@ impl Entry {
 const fn flow_value(slot: u32) -> FlowValue {
     FlowValue { slot, xsk_base: 0, queues: 0 }
 }
+
+const _: () = assert!(size_of::<Option<Entry>>() == 128);
 
 #[cfg(test)]
 mod tests;

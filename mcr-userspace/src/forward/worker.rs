@@ -187,7 +187,7 @@ impl Worker {
                 }
             }
             Command::Install { slot, matcher, rule, counters } => {
-                self.table.install(slot, rule.ifindex(), matcher, rule, counters);
+                self.table.install(slot, matcher, rule, counters);
             }
             Command::Remove { slot, done } => self.table.remove(slot, done),
             Command::Barrier { done } => {

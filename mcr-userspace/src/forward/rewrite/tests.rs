@@ -92,7 +92,8 @@ fn forward(case: &Case, frame: &[u8]) -> Result<Vec<u8>, OutputDrop> {
     let Parsed::Datagram(datagram) = parse(frame) else { panic!("not parsed: {frame:02x?}") };
     let compiled = Compiled::new(&case.rule, 7, |name| (name == "out").then_some(3)).expect("the output has sockets");
     assert!(compiled.covers(7, &datagram), "{datagram:?}");
-    assert_eq!(compiled.targets[0].egress, 3);
+    let target = compiled.targets.get(0).expect("the output");
+    assert_eq!(target.egress, 3);
     let end = end_of_packet(frame, &datagram).expect("well-formed");
     // A frame of the UMEM, with what an earlier packet left in it.
     let mut buffer = vec![0xee; 2048];
@@ -100,7 +101,7 @@ fn forward(case: &Case, frame: &[u8]) -> Result<Vec<u8>, OutputDrop> {
     if case.is_virtual {
         complete_checksum(&mut buffer[..end], &datagram);
     }
-    let new = plan(&buffer[..end], &datagram, &compiled.targets[0], &case.facts)?;
+    let new = plan(&buffer[..end], &datagram, target, &case.facts)?;
     let length = rewrite(&mut buffer, end, &datagram, &new);
     buffer.truncate(length);
     Ok(buffer)

@@ -32,7 +32,7 @@ fn install(table: &mut Table, slot: u32, group: u8, ports: Ports) {
     };
     let rule = Rule { name: format!("r{slot}"), matcher: matcher.clone(), outputs: vec![output], stall_after: None };
     let compiled = Compiled::new(&rule, IFINDEX, |_| Some(0)).expect("the output has sockets");
-    table.install(slot, IFINDEX, matcher, Arc::new(compiled), Arc::new(RuleCounters::new(1)));
+    table.install(slot, matcher, compiled, Arc::new(RuleCounters::new(1)));
 }
 
 /// Slots 0 and 5: one group each.
