@@ -1,5 +1,6 @@
 //! The packet path in user space, in the order in which a packet meets it.
 
+pub mod fetch;
 pub mod outputs;
 pub mod counters;
 pub mod rule;

@@ -1,5 +1,7 @@
 //! A received packet's way through a worker: whose it is, whether it is sound, and on to each output.
 
+use std::sync::Arc;
+
 use mcr_common::{
     counter::{OutputDrop, RuleDrop},
     flow::Datagram,
@@ -9,6 +11,7 @@ use mcr_common::{
 use super::{
     desk::Desk,
     egress::Egress,
+    fetch,
     plan::{Rewrite, plan},
     rewrite::rewrite,
     rule::InterfaceId,
@@ -74,6 +77,22 @@ struct Planned {
     output: u16,
     egress: InterfaceId,
     new: Rewrite,
+}
+
+/// Fetches what handling these frames will ask for: each of them, its rule and that one's counters are where nobody has looked for a
+/// while, and each is found by way of the one before, so the misses of several packets are better waited for together.
+#[inline]
+pub fn fetch(desk: &Desk<'_>, frames: &[Frame]) {
+    for frame in frames {
+        frame.fetch(desk.memory);
+    }
+    let slots = || frames.iter().filter_map(|frame| frame.slot(desk.memory));
+    for slot in slots() {
+        desk.table.fetch(slot);
+    }
+    for entry in slots().filter_map(|slot| desk.table.get(slot)) {
+        fetch::line(Arc::as_ptr(&entry.counters));
+    }
 }
 
 /// Forwards one received packet to all outputs of its rule.

@@ -11,7 +11,7 @@ use mcr_common::{
     lookup,
 };
 
-use super::{counters::RuleCounters, rule::Compiled};
+use super::{counters::RuleCounters, fetch, rule::Compiled};
 use crate::{kernel::flows::FlowIndex, rules::rule::Match};
 
 /// One rule at one worker: a pair of cache lines, and nothing in it that not every packet asks for.
@@ -81,6 +81,14 @@ impl Table {
     #[inline]
     pub fn find(&self, ifindex: u32, datagram: &Datagram) -> Option<u32> {
         lookup::find(&self.index, ifindex, datagram).map(|value| value.slot)
+    }
+
+    /// Fetches what [`get`](Self::get) will read.
+    #[inline]
+    pub fn fetch(&self, slot: u32) {
+        if let Some(entry) = self.slots.get(slot as usize) {
+            fetch::line(entry);
+        }
     }
 
     /// The rule of a slot.

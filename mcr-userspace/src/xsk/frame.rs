@@ -78,6 +78,18 @@ impl Frame {
         slot
     }
 
+    /// The slot that [`take_slot`](Self::take_slot) will give.
+    #[inline]
+    pub fn slot(&self, memory: &Memory) -> Option<u32> {
+        Steered::slot_in(memory.peek(self))
+    }
+
+    /// Fetches the packet's headers and what lies before it.
+    #[inline]
+    pub fn fetch(&self, memory: &Memory) {
+        memory.fetch(self);
+    }
+
     /// Its descriptor, for the UMEM to find its bytes.
     #[inline]
     pub(super) fn desc(&self) -> &FrameDesc {

@@ -10,6 +10,7 @@ use xsk_rs::{
 };
 
 use super::frame::{Frame, Pool};
+use crate::forward::fetch;
 
 /// Descriptors of each fill ring: what one queue can receive while its worker is away.
 pub const FILL_RING: u32 = 8192;
@@ -80,6 +81,25 @@ impl Memory {
         // SAFETY: the kernel hands out only addresses within the UMEM, the range ends with the address's frame, and the `&mut Frame`
         // is that frame's only owner for as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(address), length) }
+    }
+
+    /// A copy of [`metadata`](Self::metadata).
+    #[inline]
+    pub(super) fn peek(&self, frame: &Frame) -> [u8; Steered::LEN] {
+        let address = frame.desc().addr();
+        debug_assert!(address % self.frame_size >= Steered::LEN);
+        // SAFETY: as in `metadata`; the frame's owner is borrowed, so nobody writes.
+        unsafe { self.base.as_ptr().add(address - Steered::LEN).cast::<[u8; Steered::LEN]>().read() }
+    }
+
+    /// Fetches the cache lines of a frame's metadata and headers.
+    #[inline]
+    pub(super) fn fetch(&self, frame: &Frame) {
+        let address = frame.desc().addr();
+        // The packet starts on a line; what the program wrote is in the one before.
+        for at in [address - Steered::LEN, address] {
+            fetch::line(self.base.as_ptr().wrapping_add(at));
+        }
     }
 
     /// The bytes right before a frame's packet, where the XDP program writes.
