@@ -22,7 +22,7 @@ pub struct SendBatch {
 }
 
 impl SendBatch {
-    /// Filled payloads of `size` bytes (18 to 65,507) each: [`SEND`], or as many as one datagram has room for.
+    /// Filled payloads of `size` bytes (18 to 65,507) each: `SEND`, or as many as one datagram has room for.
     pub fn new(size: usize) -> Self {
         let most = (payload::LARGEST / size).min(SEND);
         let mut payloads = vec![0; size * most];
