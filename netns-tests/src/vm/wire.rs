@@ -19,14 +19,25 @@ use crate::{
 const ADDRESSES: [(&str, &str); 2] = [("10.1.0.1/24", "10.1.0.2/24"), ("10.2.0.2/24", "10.2.0.1/24")];
 
 /// Plugs interfaces `ingress` and `egress` of `guest` into new namespaces `gen` and `sink`, as `v0` and `v3`, and sets
-/// both up in the guest. A NIC filters multicast by address, and nothing joins here, so it is told to take all.
+/// both up in the guest.
 pub fn chain(guest: &Guest, ingress: usize, egress: usize) -> Result<Network> {
+    fan(guest, ingress, &[egress])
+}
+
+/// The [`chain`] with several egresses, which end in `sink` as `v3`, `v5`, `v7` and so on; the guest's ends have the addresses
+/// 10.2.0.1, 10.3.0.1 and so on. A NIC filters multicast by address, and nothing joins here, so it is told to take all.
+pub fn fan(guest: &Guest, ingress: usize, egresses: &[usize]) -> Result<Network> {
     let namespaces = [GEN, SINK].map(String::from).into();
     let network = Topology { namespaces, ..Topology::default() }.build()?;
-    for ((i, label, name), (outside, inside)) in [(ingress, GEN, "v0"), (egress, SINK, "v3")].into_iter().zip(ADDRESSES)
-    {
+    let plug = |i: usize, label: &str, name: &str, outside: &str, inside: &str| -> Result<()> {
         guest.plug(i, network.namespace(label), name, outside)?;
         guest.run(&format!("ip addr add {inside} dev eth{i}; ip link set eth{i} up allmulticast on"))?;
+        Ok(())
+    };
+    let (outside, inside) = ADDRESSES[0];
+    plug(ingress, GEN, "v0", outside, inside)?;
+    for (k, egress) in (2..).zip(egresses) {
+        plug(*egress, SINK, &format!("v{}", 2 * k - 1), &format!("10.{k}.0.2/24"), &format!("10.{k}.0.1/24"))?;
     }
     network.namespace(GEN).run("ip route add 224.0.0.0/4 dev v0")?;
     Ok(network)
