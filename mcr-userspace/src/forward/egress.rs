@@ -73,6 +73,13 @@ impl Egress {
         }
     }
 
+    /// At the end: what is still lined up is not sent.
+    pub fn abandon(&mut self, desk: &mut Desk<'_>) {
+        for frame in self.pending.drain(..) {
+            desk.drop(frame, OutputDrop::TxRingFull);
+        }
+    }
+
     /// Makes the kernel send, and takes back what it will not.
     #[inline]
     fn kick(&mut self, port: &mut Port, desk: &mut Desk<'_>) {

@@ -251,8 +251,10 @@ impl Worker {
             self.flush();
             std::thread::sleep(Duration::from_micros(200));
         }
-        let Self { memory, pool, flights, table, counters, .. } = self;
-        Desk { memory, pool, flights, table, counters }.abandon();
+        let Self { memory, pool, flights, table, interfaces, counters, .. } = self;
+        let desk = &mut Desk { memory, pool, flights, table, counters };
+        egresses(interfaces).for_each(|egress| egress.abandon(desk));
+        desk.abandon();
         self.counters.frames_free.set(self.pool.len() as u64);
         let in_rings: u32 = self.bound.iter().map(|bound| bound.port.frames()).sum();
         let (found, total) = (self.pool.len() as u32 + in_rings, self.memory.frames());
