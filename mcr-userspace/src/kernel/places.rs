@@ -27,21 +27,21 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Memory of our own for so many buckets a bank.
+    /// Memory of our own for so many buckets a bank, all of them in use.
     fn owned(buckets: u32) -> Self {
         let layout = Layout { capacity: buckets };
-        Self::start(Words::owned(layout.blocks() as usize * BLOCK), layout)
+        Self::start(Words::owned(layout.blocks() as usize * BLOCK), layout, buckets)
     }
 
-    /// The memory of a map of blocks, an array with `BPF_F_MMAPABLE`.
+    /// The memory of a map of blocks, an array with `BPF_F_MMAPABLE`; the table begins small.
     pub fn of_map(map: &impl AsFd, layout: Layout) -> io::Result<Self> {
-        Ok(Self::start(Words::of_map(map, layout.blocks() as usize * BLOCK)?, layout))
+        Ok(Self::start(Words::of_map(map, layout.blocks() as usize * BLOCK)?, layout, LEAST.min(layout.capacity)))
     }
 
-    fn start(words: Words, layout: Layout) -> Self {
+    fn start(words: Words, layout: Layout, buckets: u32) -> Self {
         let memory = Self { words, layout };
         memory.at(0, 1).store(u64::from(layout.capacity), Relaxed);
-        memory.at(0, 0).store(Head { bank: 0, buckets: LEAST.min(layout.capacity) }.to_word(), Release);
+        memory.at(0, 0).store(Head { bank: 0, buckets }.to_word(), Release);
         memory
     }
 
@@ -121,8 +121,6 @@ impl Places {
 
     fn filled<'a>(buckets: u32, entries: impl Iterator<Item = (&'a FlowKey, FlowValue)>) -> Result<Self, Crowded> {
         let mut places = Self::new(Memory::owned(buckets));
-        places.memory.at(0, 0).store(Head { bank: 0, buckets }.to_word(), Relaxed);
-        places.taken = vec![0; buckets as usize];
         for (key, value) in entries {
             places.set(key, &value)?;
         }
