@@ -99,7 +99,7 @@ fn program_ns(program: &mut Program, packets: &[Vec<u8>]) -> Result<f64> {
 fn kernel_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Result<Vec<(f64, f64)>> {
     let (mut program, maps) = Program::load(MANY, MANY)?;
     program.attach(LOOPBACK, Attachment::Skb)?;
-    let (memory, _pool) = Memory::new(64, 2048)?;
+    let (memory, _pool) = Memory::new(0, 64, 2048)?;
     let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })?;
     program.set_socket(0, &port.fd())?;
     let mut flows = Flows::new(maps);

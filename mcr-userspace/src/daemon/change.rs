@@ -7,8 +7,8 @@ use mcr_common::{counter::OutputDrop, flow::FlowValue};
 
 use super::{
     active::Active,
+    fit::Plan,
     fleet::Fleet,
-    grant::plan_fleet,
     interfaces::Role,
     state::{Live, State},
 };
@@ -81,11 +81,11 @@ impl State {
             None if wanted.is_empty() => return Ok(()),
             None => {
                 let config = &self.options.config;
-                plan_fleet(self.workers, config.limits.frames, &wanted, config.datapath.profile)?
+                Plan::new(self.workers, config.limits.frames, &wanted, config.datapath.profile)
             }
         };
-        for (nic, role, mode) in &wanted {
-            self.interfaces.check(nic, *role, *mode, &plan)?;
+        for (nic, role, _) in &wanted {
+            self.interfaces.check(nic, *role, &plan)?;
         }
         let fleet = match &mut self.fleet {
             Some(fleet) => fleet,

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context;
 
+use super::{fit::Plan, stock::Stock};
 use crate::{
     config::Profile,
     forward::{
@@ -21,7 +22,7 @@ use crate::{
         worker::Worker,
     },
     kernel::grace,
-    xsk::{anchor::anchored, port::Port, umem::Memory},
+    xsk::port::Port,
 };
 
 /// How long a worker may take to answer: only one that the scheduler starves for this long does not.
@@ -29,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The workers' nice value.
 const NICE: libc::c_int = -20;
-
-/// Frames that a worker holds in its hands: its largest batch, and copies of it.
-pub const IN_HAND: u32 = 1024;
 
 /// Ends the daemon when a worker panics: it could not keep running, and says so with its exit code.
 struct Alarm(u32);
@@ -52,40 +50,18 @@ impl Drop for Alarm {
     }
 }
 
-/// How a fleet is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Workers.
-    pub workers: u32,
-    /// Frames of each.
-    pub frames: u32,
-    /// Bytes of a frame.
-    pub frame_size: u32,
-    /// Whether the sockets will be zero-copy.
-    pub zero_copy: bool,
-    /// How workers wait.
-    pub profile: Profile,
-}
-
 /// One worker, seen from the control side.
 #[derive(Debug)]
 pub struct Handle {
     /// Its mailbox.
     pub post: Post,
-    /// Its UMEM.
-    pub memory: Arc<Memory>,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
     /// The CPU it is bound to.
     pub cpu: Option<u32>,
-    /// Frames that no socket has been promised.
-    pub unpromised: u32,
     /// Ingress queues that it serves.
     pub rx_queues: std::collections::BTreeSet<u32>,
-    /// Sockets that it has.
-    pub sockets: u32,
     thread: Option<JoinHandle<Vec<Port>>>,
-    _anchor: Option<Port>,
 }
 
 /// All workers.
@@ -93,15 +69,17 @@ pub struct Handle {
 pub struct Fleet {
     /// Each worker, by its number.
     pub handles: Vec<Handle>,
+    /// Their memory, by number.
+    pub stocks: Vec<Stock>,
     /// How it was made.
     pub plan: Plan,
 }
 
 impl Fleet {
-    /// Starts the workers, without sockets.
+    /// Starts the workers, without memory and sockets.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let handles = (0..plan.workers).map(|id| start_worker(id, &plan)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { handles, plan })
+        Ok(Self { handles, stocks: Vec::new(), plan })
     }
 
     /// Waits until every packet that the kernel has steered by now, and not lost, has been handled; whether that was so in time.
@@ -113,6 +91,26 @@ impl Fleet {
         }
         drop(done);
         wait_for(&answers, posts.len())
+    }
+
+    /// The number of the stock for sockets of this kind that the kernel lets join, if there is one.
+    pub fn open_stock(&self, zero_copy: bool) -> Option<usize> {
+        self.stocks.iter().position(|stock| stock.is_open && stock.zero_copy == zero_copy)
+    }
+
+    /// Gives each worker its part of a new stock, whose number is the next.
+    pub fn add_stock(&mut self, mut stock: Stock) {
+        for (handle, share) in self.handles.iter().zip(&mut stock.shares) {
+            if let Some(pool) = share.pool.take() {
+                handle.post.send(Command::Memory { memory: share.memory.clone(), pool });
+            }
+        }
+        self.stocks.push(stock);
+    }
+
+    /// Frames of worker `id`.
+    pub fn frames(&self, id: usize) -> u64 {
+        self.stocks.iter().map(|stock| u64::from(stock.shares[id].memory.frames())).sum()
     }
 
     /// Every worker's mailbox.
@@ -146,20 +144,9 @@ pub fn answers() -> (Sender<()>, Receiver<()>) {
 }
 
 fn start_worker(id: u32, plan: &Plan) -> anyhow::Result<Handle> {
-    let (memory, pool, anchor) = match plan.zero_copy {
-        // The first user interface holds the UMEM: a zero-copy socket can only share one that began so.
-        true => {
-            let (memory, pool) = Memory::new(plan.frames, plan.frame_size)?;
-            (memory, pool, None)
-        }
-        false => {
-            let made = anchored(plan.frames, plan.frame_size)?;
-            (made.memory, made.pool, Some(made.anchor))
-        }
-    };
-    let (memory, counters) = (Arc::new(memory), Arc::new(WorkerCounters::default()));
+    let counters = Arc::new(WorkerCounters::default());
     let (post, mailbox) = mailbox().context("making a worker's mailbox")?;
-    let worker = Worker::new(id, memory.clone(), pool, counters.clone(), mailbox);
+    let worker = Worker::new(id, counters.clone(), mailbox);
     let profile = plan.profile;
     let cpu = (profile == Profile::LowLatency).then(|| cpu_for(id)).flatten();
     let thread = thread::Builder::new().name(format!("mcr-worker-{id}")).spawn(move || {
@@ -172,17 +159,7 @@ fn start_worker(id: u32, plan: &Plan) -> anyhow::Result<Handle> {
         prefer();
         worker.run(profile)
     })?;
-    Ok(Handle {
-        post,
-        memory,
-        counters,
-        cpu,
-        unpromised: plan.frames.saturating_sub(IN_HAND),
-        rx_queues: Default::default(),
-        sockets: 0,
-        thread: Some(thread),
-        _anchor: anchor,
-    })
+    Ok(Handle { post, counters, cpu, rx_queues: Default::default(), thread: Some(thread) })
 }
 
 /// CPUs that this process may run on.

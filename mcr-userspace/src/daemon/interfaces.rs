@@ -6,8 +6,9 @@ use anyhow::{Context, bail};
 use mcr_common::limits::MAX_SOCKETS;
 
 use super::{
-    fleet::{Fleet, Plan},
-    grant::{attach_program, check, copy_reason},
+    fit::Plan,
+    fleet::Fleet,
+    modes::grant,
     report::queue_line,
     sockets::{facts, hand_over, open, queues},
 };
@@ -36,7 +37,7 @@ pub struct Interface {
     pub nic: Nic,
     /// How the program is attached.
     pub attachment: Attachment,
-    /// Whether its sockets are zero-copy.
+    /// Whether its sockets are zero-copy: at first whether they may be, then what the kernel says of them.
     pub zero_copy: bool,
     /// Why it got less than was asked for; empty where it did not.
     pub reason: String,
@@ -48,6 +49,14 @@ pub struct Interface {
     pub lost: String,
     is_ingress: bool,
     bound: BTreeSet<u32>,
+}
+
+impl Interface {
+    /// Copies from now on, because of `error`.
+    fn settle_for_copy(&mut self, error: &anyhow::Error) {
+        self.zero_copy = false;
+        self.reason = format!("{error:#}");
+    }
 }
 
 /// All interfaces with sockets; their position is their [`InterfaceId`].
@@ -77,13 +86,13 @@ impl Interfaces {
     }
 
     /// What can be refused before anything is touched.
-    pub fn check(&self, nic: &Nic, role: Role, mode: Mode, plan: &Plan) -> anyhow::Result<()> {
+    pub fn check(&self, nic: &Nic, role: Role, plan: &Plan) -> anyhow::Result<()> {
         if let Some((_, known)) = self.find(&nic.name)
             && known.nic.ifindex != nic.ifindex
         {
             bail!("{}: it was deleted and made again, and mcrd still holds the old one; restart mcrd", nic.name);
         }
-        check(nic, role, mode, plan)
+        plan.check(nic, role)
     }
 
     /// Attaches the program and binds the sockets that `role` needs and that are not there yet.
@@ -98,13 +107,22 @@ impl Interfaces {
         let workers = fleet.plan.workers;
         let id = match self.find(&nic.name) {
             Some((id, _)) => id,
-            None => self.add(nic, mode, program, fleet)?,
+            None => self.add(nic, mode, program)?,
         };
         let nic = &with_program(nic);
         let wanted: Vec<u32> =
             queues(nic, role, workers).filter(|queue| !self.list[id].bound.contains(queue)).collect();
-        let opened = open(nic, role, &wanted, fleet);
-        let opened = match opened {
+        let interface = &mut self.list[id];
+        let mut opened = open(nic, role, &wanted, interface.zero_copy, fleet);
+        if let Err(error) = &opened
+            && mode == Mode::Auto
+            && interface.zero_copy
+            && interface.bound.is_empty()
+        {
+            interface.settle_for_copy(error);
+            opened = open(nic, role, &wanted, false, fleet);
+        }
+        let (stock, opened) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.forget_if_unused(id, program);
@@ -116,7 +134,7 @@ impl Interfaces {
             interface.zero_copy = port.is_zero_copy();
         }
         let fds: Vec<(u32, i32)> = opened.iter().map(|(_, queue, port)| (*queue, port.fd())).collect();
-        hand_over(id, nic, role, opened, fleet);
+        hand_over(id, nic, role, stock, opened, fleet);
         interface.is_ingress |= role == Role::Ingress;
         interface.bound.extend(&wanted);
         for queue in &wanted {
@@ -131,7 +149,7 @@ impl Interfaces {
         Ok(())
     }
 
-    fn add(&mut self, nic: &Nic, mode: Mode, program: &mut Program, fleet: &Fleet) -> anyhow::Result<InterfaceId> {
+    fn add(&mut self, nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<InterfaceId> {
         // Room for queues that may be added while it is attached.
         let span = nic.xdp_rx_queues.max(nic.tx_queues).next_power_of_two().max(16);
         if self.next_base + span > MAX_SOCKETS {
@@ -140,15 +158,12 @@ impl Interfaces {
                 nic.name
             );
         }
-        let (attachment, mut reason) = attach_program(nic, mode, program)?;
-        if !fleet.plan.zero_copy && reason.is_empty() && mode == Mode::Auto {
-            reason = copy_reason(nic);
-        }
+        let granted = grant(nic, mode, program)?;
         let interface = Interface {
             nic: with_program(nic),
-            attachment,
-            zero_copy: false,
-            reason,
+            attachment: granted.attachment,
+            zero_copy: granted.zero_copy,
+            reason: granted.reason,
             xsk_base: self.next_base,
             span,
             lost: String::new(),

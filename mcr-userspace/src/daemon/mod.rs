@@ -1,8 +1,10 @@
 //! The daemon: what it was told, what it holds, and what it does about it.
 
 pub mod options;
+mod fit;
 mod fleet;
-mod grant;
+mod stock;
+mod modes;
 mod sockets;
 mod interfaces;
 mod slots;

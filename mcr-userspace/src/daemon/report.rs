@@ -155,14 +155,14 @@ impl State {
     }
 
     fn worker_stats(&self) -> Vec<WorkerStats> {
-        let handles = self.fleet.as_ref().map(|fleet| fleet.handles.as_slice()).unwrap_or_default();
-        let stats = handles.iter().enumerate().map(|(id, handle)| WorkerStats {
+        let Some(fleet) = &self.fleet else { return Vec::new() };
+        let stats = fleet.handles.iter().enumerate().map(|(id, handle)| WorkerStats {
             id: id as u32,
             cpu: handle.cpu,
             rx_queues: handle.rx_queues.iter().copied().collect(),
             rx_packets: handle.counters.rx_packets.get(),
             tx_packets: handle.counters.tx_packets.get(),
-            frames_total: u64::from(handle.memory.frames()),
+            frames_total: fleet.frames(id),
             frames_free: handle.counters.frames_free.get(),
         });
         stats.collect()

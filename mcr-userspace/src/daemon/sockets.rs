@@ -2,11 +2,13 @@
 
 use std::io;
 
-use anyhow::bail;
+use anyhow::{Context, anyhow};
 
 use super::{
+    fit::largest_mtu,
     fleet::{Fleet, answers, wait_for},
     interfaces::Role,
+    stock::Stock,
 };
 use crate::{
     forward::{
@@ -17,7 +19,7 @@ use crate::{
     kernel::nic::Nic,
     xsk::{
         port::{Bind, Port, Quota},
-        umem::{FILL_RING, Memory},
+        umem::FILL_RING,
     },
 };
 
@@ -27,8 +29,6 @@ pub const EGRESS_FILL: u32 = 512;
 pub const EGRESS_SEND: u32 = 2048;
 /// The fewest frames worth receiving into.
 const LEAST_FILL: u32 = 512;
-/// Bytes of an Ethernet header with a tag.
-const ETHERNET: u32 = 18;
 
 /// A socket that was opened, its queue, and the worker that it is for.
 pub type Opened = (usize, u32, Port);
@@ -41,77 +41,124 @@ pub fn queues(nic: &Nic, role: Role, workers: u32) -> impl Iterator<Item = u32> 
     }
 }
 
+/// Opens sockets on these queues, with memory for their kind; the number of the stock that it is from.
+///
+/// # Errors
+/// Nothing is left behind, and a UMEM made for them is gone with them.
+pub fn open(
+    nic: &Nic,
+    role: Role,
+    wanted: &[u32],
+    zero_copy: bool,
+    fleet: &mut Fleet,
+) -> anyhow::Result<(usize, Vec<Opened>)> {
+    if let Some(number) = fleet.open_stock(zero_copy) {
+        let stock = &mut fleet.stocks[number];
+        match open_with(nic, role, wanted, stock) {
+            // The interface is gone whose socket held it. What is bound stays; who comes later has memory of its own.
+            Err(Refused { errno: Some(libc::EBADF), .. }) => stock.is_open = false,
+            other => return other.map(|opened| (number, opened)).map_err(|refused| refused.error),
+        }
+    }
+    let number = fleet.stocks.len();
+    let id =
+        u8::try_from(number).context("too many interfaces came and went that held zero-copy memory; restart mcrd")?;
+    let mut stock = Stock::new(id, zero_copy, &fleet.plan)?;
+    let opened = open_with(nic, role, wanted, &mut stock).map_err(|refused| refused.error)?;
+    if number > 0 {
+        let why = if fleet.stocks.iter().any(|other| other.zero_copy == zero_copy) {
+            "the interface that held the others' is gone"
+        } else {
+            "none may be both zero-copy and copied"
+        };
+        log::info!("{}: frames of its own, since {why}: packets to or from the others are copied once", nic.name);
+    }
+    fleet.add_stock(stock);
+    Ok((number, opened))
+}
+
+/// Why a socket could not be opened.
+struct Refused {
+    errno: Option<i32>,
+    error: anyhow::Error,
+}
+
 /// Opens sockets on these queues, each at its worker. What is left of a worker's frames is shared among them.
-pub fn open(nic: &Nic, role: Role, wanted: &[u32], fleet: &mut Fleet) -> anyhow::Result<Vec<Opened>> {
+fn open_with(nic: &Nic, role: Role, wanted: &[u32], stock: &mut Stock) -> Result<Vec<Opened>, Refused> {
+    let workers = stock.shares.len() as u32;
     let mut opened: Vec<Opened> = Vec::new();
     let mut promised = Vec::new();
     let result = wanted.iter().enumerate().try_for_each(|(at, &queue)| {
-        let worker = (queue % fleet.plan.workers) as usize;
-        let to_come = wanted[at..].iter().filter(|other| **other % fleet.plan.workers == worker as u32).count() as u32;
+        let worker = (queue % workers) as usize;
+        let to_come = wanted[at..].iter().filter(|other| **other % workers == worker as u32).count() as u32;
         let is_first = opened.iter().all(|(other, ..)| *other != worker);
-        let handle = &mut fleet.handles[worker];
+        let share = &mut stock.shares[worker];
         // A worker sends on the queue of its own number, whatever the role now: it may become an egress later.
         let send = if queue == worker as u32 { EGRESS_SEND } else { 0 };
-        let share = handle.unpromised.saturating_sub(send) / to_come;
+        let fill = share.unpromised.saturating_sub(send) / to_come;
         let fill = match role {
-            Role::Ingress => share.min(FILL_RING),
-            Role::Egress => share.min(EGRESS_FILL),
+            Role::Ingress => fill.min(FILL_RING),
+            Role::Egress => fill.min(EGRESS_FILL),
         };
         if fill < LEAST_FILL {
-            bail!("{}: no frames are left for it; raise [limits] frames and restart mcrd", nic.name);
+            let error = anyhow!("{}: no frames are left for it; raise [limits] frames and restart mcrd", nic.name);
+            return Err(Refused { errno: None, error });
         }
-        handle.unpromised -= fill + send;
+        share.unpromised -= fill + send;
         promised.push((worker, fill + send));
         // The first socket of a zero-copy UMEM says what it is; all others share it.
-        let is_owner = fleet.plan.zero_copy && handle.sockets == 0 && is_first;
+        let is_owner = stock.zero_copy && share.sockets == 0 && is_first;
         let bind = if is_owner { Bind::ZeroCopy } else { Bind::Shared };
-        let port = Port::open(&handle.memory, &nic.name, queue, bind, Quota { fill, send })
-            .map_err(|error| refused(nic, queue, error))?;
+        let port = Port::open(&share.memory, &nic.name, queue, bind, Quota { fill, send })
+            .map_err(|error| Refused { errno: error.raw_os_error(), error: explain(nic, queue, error) })?;
         opened.push((worker, queue, port));
         Ok(())
     });
-    if let Err(error) = result {
-        for (worker, frames) in promised {
-            fleet.handles[worker].unpromised += frames;
+    match result {
+        Ok(()) => {
+            opened.iter().for_each(|(worker, ..)| stock.shares[*worker].sockets += 1);
+            Ok(opened)
         }
-        return Err(error);
+        Err(refused) => {
+            promised.iter().for_each(|(worker, frames)| stock.shares[*worker].unpromised += frames);
+            Err(refused)
+        }
     }
-    Ok(opened)
 }
 
 /// What a failed bind means to the user.
-fn refused(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
+fn explain(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
         Some(libc::EBUSY) => {
-            anyhow::anyhow!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")
+            anyhow!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")
         }
-        Some(libc::EPERM) => anyhow::anyhow!("{name}: AF_XDP sockets need root, or the capability CAP_NET_RAW"),
-        Some(libc::EOPNOTSUPP | libc::EINVAL) => anyhow::anyhow!(
+        Some(libc::EPERM) => anyhow!("{name}: AF_XDP sockets need root, or the capability CAP_NET_RAW"),
+        Some(libc::EOPNOTSUPP | libc::EINVAL) => anyhow!(
             "{name}: queue {queue}: driver {} refuses the socket ({error}); restart mcrd with --mode copy",
             nic.driver
         ),
-        _ => anyhow::anyhow!("{name}: queue {queue}: binding an AF_XDP socket: {error}"),
+        _ => anyhow!("{name}: queue {queue}: binding an AF_XDP socket: {error}"),
     }
 }
 
-/// Gives each worker its sockets, and waits until their fill rings are full.
-pub fn hand_over(id: InterfaceId, nic: &Nic, role: Role, opened: Vec<Opened>, fleet: &mut Fleet) {
+/// Gives each worker its sockets, which are of this stock, and waits until their fill rings are full.
+pub fn hand_over(id: InterfaceId, nic: &Nic, role: Role, stock: usize, opened: Vec<Opened>, fleet: &mut Fleet) {
     let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
     for (worker, queue, port) in opened {
-        fleet.handles[worker].sockets += 1;
         shares[worker].push((queue, port));
     }
     let (done, answer) = answers();
-    for (worker, (handle, ports)) in fleet.handles.iter_mut().zip(shares).enumerate() {
+    let memory = &mut fleet.stocks[stock].shares;
+    for (worker, ((handle, memory), ports)) in fleet.handles.iter_mut().zip(memory).zip(shares).enumerate() {
         let mut fill = EGRESS_FILL;
         if role == Role::Ingress {
             let own = (0..nic.rx_queues).filter(|queue| queue % fleet.plan.workers == worker as u32);
             handle.rx_queues.extend(own);
             // A socket that only sent until now receives too.
-            let more = handle.unpromised.min(FILL_RING - EGRESS_FILL);
+            let more = memory.unpromised.min(FILL_RING - EGRESS_FILL);
             if ports.iter().all(|(queue, _)| *queue != worker as u32) && (worker as u32) < nic.rx_queues {
-                handle.unpromised -= more;
+                memory.unpromised -= more;
                 fill += more;
             }
         }
@@ -133,9 +180,4 @@ pub fn hand_over(id: InterfaceId, nic: &Nic, role: Role, opened: Vec<Opened>, fl
 pub fn facts(nic: &Nic, frame_size: u32) -> EgressFacts {
     let mtu = nic.mtu.min(largest_mtu(frame_size));
     EgressFacts { mac: nic.mac, address: nic.address, mtu }
-}
-
-/// The largest MTU whose packets fit frames of this size, tag and all.
-pub fn largest_mtu(frame_size: u32) -> u32 {
-    Memory::packet_capacity(frame_size) - ETHERNET
 }

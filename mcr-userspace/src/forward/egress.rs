@@ -83,18 +83,19 @@ impl Egress {
     /// Makes the kernel send, and takes back what it will not.
     #[inline]
     fn kick(&mut self, port: &mut Port, desk: &mut Desk<'_>) {
-        self.link = port.kick(desk.memory, |frame| desk.refuse(frame));
+        let memory = port.memory();
+        self.link = port.kick(|frame| desk.refuse(memory, frame));
         if self.link == Link::Down {
             // What was sent before the link went down is told from what was not.
             self.reap(port, desk);
             let mut unsent = Vec::new();
             let mut kept = Vec::new();
-            port.take_back(desk.memory, |frame| unsent.push(frame), |frame| kept.push(frame));
+            port.take_back(|frame| unsent.push(frame), |frame| kept.push(frame));
             for frame in unsent {
                 desk.drop(frame, OutputDrop::LinkDown);
             }
             for frame in kept {
-                desk.give_up(frame, OutputDrop::LinkDown);
+                desk.give_up(memory, frame, OutputDrop::LinkDown);
             }
         }
     }

@@ -17,7 +17,10 @@ use super::{
     plan::EgressFacts,
     rule::{Compiled, InterfaceId},
 };
-use crate::{rules::rule::Match, xsk::port::Port};
+use crate::{
+    rules::rule::Match,
+    xsk::{frame::Pool, port::Port, umem::Memory},
+};
 
 /// An interface and new sockets of it.
 #[derive(Debug)]
@@ -41,6 +44,13 @@ pub struct Attach {
 /// One change.
 #[derive(Debug)]
 pub enum Command {
+    /// This UMEM is the worker's from now on, with all of its frames.
+    Memory {
+        /// The UMEM; they come in the order of their numbers.
+        memory: Arc<Memory>,
+        /// Its frames.
+        pool: Pool,
+    },
     /// These sockets are the worker's from now on.
     Attach(Attach),
     /// An interface's facts are these from now on.

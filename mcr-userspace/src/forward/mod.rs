@@ -9,6 +9,7 @@ pub mod plan;
 pub mod rewrite;
 pub mod mailbox;
 pub mod table;
+pub mod store;
 pub mod desk;
 pub mod egress;
 pub mod passage;

@@ -15,6 +15,7 @@ use super::{
     plan::{Rewrite, plan},
     rewrite::rewrite,
     rule::InterfaceId,
+    store::Stores,
     table::Entry,
     validate::{complete_checksum, end_of_packet},
 };
@@ -34,6 +35,14 @@ pub struct Bound {
     pub queue: u32,
     /// Packets received over it, to tell when those of a moment have been.
     pub received: u64,
+}
+
+impl Bound {
+    /// Gives the kernel frames to receive into.
+    #[inline]
+    pub fn refill(&mut self, stores: &mut Stores) {
+        self.port.refill(&mut stores.of(self.port.memory()).pool);
+    }
 }
 
 /// Where a packet came in.
@@ -76,6 +85,8 @@ impl Outlets<'_> {
 struct Planned {
     output: u16,
     egress: InterfaceId,
+    /// The UMEM that the egress sends from.
+    memory: u8,
     new: Rewrite,
 }
 
@@ -84,9 +95,9 @@ struct Planned {
 #[inline]
 pub fn fetch(desk: &Desk<'_>, frames: &[Frame]) {
     for frame in frames {
-        frame.fetch(desk.memory);
+        frame.fetch(desk.stores.memory(frame));
     }
-    let slots = || frames.iter().filter_map(|frame| frame.slot(desk.memory));
+    let slots = || frames.iter().filter_map(|frame| frame.slot(desk.stores.memory(frame)));
     for slot in slots() {
         desk.table.fetch(slot);
     }
@@ -99,8 +110,9 @@ pub fn fetch(desk: &Desk<'_>, frames: &[Frame]) {
 #[inline]
 pub fn forward(desk: &mut Desk<'_>, outlets: &mut Outlets<'_>, ingress: Ingress, mut frame: Frame) {
     let table = desk.table;
-    let hint = frame.take_slot(desk.memory);
-    let datagram = match parse(frame.bytes(desk.memory)) {
+    let memory = desk.stores.memory(&frame);
+    let hint = frame.take_slot(memory);
+    let datagram = match parse(frame.bytes(memory)) {
         Parsed::Datagram(datagram) => Some(datagram),
         Parsed::Fragment(_) | Parsed::Other => None,
     };
@@ -108,7 +120,7 @@ pub fn forward(desk: &mut Desk<'_>, outlets: &mut Outlets<'_>, ingress: Ingress,
     let slot = hint.or_else(|| table.find(ingress.ifindex, datagram.as_ref()?));
     let Some((slot, entry)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
         desk.counters.orphans.add(1);
-        return desk.pool.put(frame);
+        return desk.stores.put(frame);
     };
     // What the kernel counted for this slot has arrived, whatever becomes of it here.
     entry.counters.received.add(1);
@@ -116,7 +128,7 @@ pub fn forward(desk: &mut Desk<'_>, outlets: &mut Outlets<'_>, ingress: Ingress,
         Ok(datagram) => fan_out(desk, outlets, slot, entry, &datagram, frame),
         Err(reason) => {
             entry.counters.dropped[reason as usize].add(1);
-            desk.pool.put(frame);
+            desk.stores.put(frame);
         }
     }
 }
@@ -132,15 +144,16 @@ fn accept(
 ) -> Result<Datagram, RuleDrop> {
     let datagram = datagram.filter(|datagram| entry.rule.covers(ingress.ifindex, datagram));
     let datagram = datagram.ok_or(RuleDrop::RuleGone)?;
-    let end = end_of_packet(frame.bytes(desk.memory), &datagram).ok_or(RuleDrop::Malformed)?;
-    frame.set_len(desk.memory, end);
+    let memory = desk.stores.memory(frame);
+    let end = end_of_packet(frame.bytes(memory), &datagram).ok_or(RuleDrop::Malformed)?;
+    frame.set_len(memory, end);
     if ingress.partial_checksums {
-        complete_checksum(frame.bytes(desk.memory), &datagram);
+        complete_checksum(frame.bytes(memory), &datagram);
     }
     Ok(datagram)
 }
 
-/// Sends the packet to each output: a copy for all but the last that takes it, which gets the frame itself.
+/// Sends the packet to each output: a copy for all but the last that takes it and sends from the same UMEM, which gets the frame itself.
 #[inline]
 fn fan_out(
     desk: &mut Desk<'_>,
@@ -155,10 +168,12 @@ fn fan_out(
         counters.offered.add(1);
         let planned = match outlets.of(target.egress) {
             Some((egress, port)) if egress.link == Link::Up => {
-                plan(frame.bytes(desk.memory), datagram, target, &egress.facts).and_then(|new| {
+                plan(frame.bytes(desk.stores.memory(&frame)), datagram, target, &egress.facts).and_then(|new| {
                     // Before anything is copied for it.
                     match egress.has_room(port, desk) {
-                        true => Ok(Planned { output: number as u16, egress: target.egress, new }),
+                        true => {
+                            Ok(Planned { output: number as u16, egress: target.egress, memory: port.memory(), new })
+                        }
                         false => Err(OutputDrop::TxRingFull),
                     }
                 })
@@ -172,17 +187,20 @@ fn fan_out(
                 continue;
             }
         };
-        let Some(earlier) = last.replace(planned) else { continue };
-        if let Some(mut copy) = desk.pool.take() {
-            copy.copy_from(desk.memory, frame.bytes(desk.memory));
-            send(desk, outlets, slot, entry, datagram, &earlier, copy);
-        } else if let Some(counters) = entry.counters.outputs.get(usize::from(earlier.output)) {
+        let copied = match planned.memory == frame.memory() {
+            true => last.replace(planned),
+            false => Some(planned),
+        };
+        let Some(planned) = copied else { continue };
+        if let Some(copy) = desk.stores.copy(&mut frame, planned.memory) {
+            send(desk, outlets, slot, entry, datagram, &planned, copy);
+        } else if let Some(counters) = entry.counters.outputs.get(usize::from(planned.output)) {
             counters.dropped[OutputDrop::NoFrame as usize].add(1);
         }
     }
     match last {
         Some(planned) => send(desk, outlets, slot, entry, datagram, &planned, frame),
-        None => desk.pool.put(frame),
+        None => desk.stores.put(frame),
     }
 }
 
@@ -198,11 +216,12 @@ fn send(
     mut frame: Frame,
 ) {
     let length = frame.len();
-    let length = rewrite(frame.buffer(desk.memory), length, datagram, &planned.new);
-    frame.set_len(desk.memory, length);
+    let memory = desk.stores.memory(&frame);
+    let length = rewrite(frame.buffer(memory), length, datagram, &planned.new);
+    frame.set_len(memory, length);
     match outlets.of(planned.egress) {
         Some((egress, port)) => egress.push(port, desk, frame, slot, entry, planned.output),
         // It was there when the packet was planned, and nothing takes an egress away meanwhile.
-        None => desk.pool.put(frame),
+        None => desk.stores.put(frame),
     }
 }

@@ -1,4 +1,4 @@
-//! A worker: one thread, one UMEM, its share of every ingress queue.
+//! A worker: one thread, UMEMs of its own, its share of every ingress queue.
 
 use std::{
     sync::{Arc, mpsc::Sender},
@@ -7,19 +7,19 @@ use std::{
 
 use super::{
     counters::WorkerCounters,
-    desk::{Desk, Flight, Flights},
+    desk::Desk,
     egress::Egress,
     mailbox::{Attach, Command, Mailbox},
     passage::{self, Bound, Ingress, Interface, Outlets},
+    store::Stores,
     table::Table,
     wait::{Wait, Waiter, sleep},
 };
 use crate::{
     config::Profile,
     xsk::{
-        frame::{Frame, Pool},
+        frame::Frame,
         port::{Link, Port},
-        umem::Memory,
     },
 };
 
@@ -42,9 +42,7 @@ struct Barrier {
 pub struct Worker {
     /// Number of the worker, and of the egress queue that it sends on.
     id: u32,
-    memory: Arc<Memory>,
-    pool: Pool,
-    flights: Flights,
+    stores: Stores,
     table: Table,
     bound: Vec<Bound>,
     /// By number.
@@ -57,15 +55,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with a fresh UMEM and no sockets.
-    pub fn new(id: u32, memory: Arc<Memory>, pool: Pool, counters: Arc<WorkerCounters>, mailbox: Mailbox) -> Self {
-        let flights = vec![Flight::default(); memory.frames() as usize].into();
-        counters.frames_free.set(pool.len() as u64);
+    /// A worker with no memory and no sockets: both come by mail.
+    pub fn new(id: u32, counters: Arc<WorkerCounters>, mailbox: Mailbox) -> Self {
         Self {
             id,
-            memory,
-            pool,
-            flights,
+            stores: Stores::default(),
             table: Table::default(),
             bound: Vec::new(),
             interfaces: Vec::new(),
@@ -119,7 +113,7 @@ impl Worker {
             let bound = &mut self.bound[at];
             let n = bound.port.receive(&mut batch);
             if n == 0 {
-                bound.port.refill(&mut self.pool);
+                bound.refill(&mut self.stores);
                 continue;
             }
             bound.received += n as u64;
@@ -129,23 +123,23 @@ impl Worker {
             // After the packets were taken: see `mailbox`.
             self.read_mail();
             self.forward(interface, &mut batch);
-            self.bound[at].port.refill(&mut self.pool);
+            self.bound[at].refill(&mut self.stores);
         }
         self.batch = batch;
         self.read_mail();
         self.flush();
         self.table.sweep();
         self.answer_barriers();
-        self.counters.frames_free.set(self.pool.len() as u64);
+        self.counters.frames_free.set(self.stores.free());
         handled
     }
 
     /// What came in on an interface, to all of its outputs.
     fn forward(&mut self, interface: usize, batch: &mut Vec<Frame>) {
-        let Self { memory, pool, flights, table, bound, interfaces, counters, .. } = self;
-        let desk = &mut Desk { memory, pool, flights, table, counters };
+        let Self { stores, table, bound, interfaces, counters, .. } = self;
+        let desk = &mut Desk { stores, table, counters };
         let Some(Some(Interface { ingress, .. })) = interfaces.get(interface) else {
-            return batch.drain(..).for_each(|frame| desk.pool.put(frame));
+            return batch.drain(..).for_each(|frame| desk.stores.put(frame));
         };
         let ingress: Ingress = *ingress;
         let outlets = &mut Outlets { interfaces, bound };
@@ -164,8 +158,8 @@ impl Worker {
 
     /// Sends what is lined up, takes in what is done.
     fn flush(&mut self) {
-        let Self { memory, pool, flights, table, bound, interfaces, counters, .. } = self;
-        let desk = &mut Desk { memory, pool, flights, table, counters };
+        let Self { stores, table, bound, interfaces, counters, .. } = self;
+        let desk = &mut Desk { stores, table, counters };
         for egress in egresses(interfaces) {
             egress.flush(&mut bound[egress.port].port, desk);
         }
@@ -190,6 +184,7 @@ impl Worker {
 
     fn apply(&mut self, command: Command) {
         match command {
+            Command::Memory { memory, pool } => self.stores.add(memory, pool),
             Command::Attach(attach) => self.attach(attach),
             Command::Update { id, facts } => {
                 if let Some(Some(Interface { egress: Some(egress), .. })) = self.interfaces.get_mut(id) {
@@ -213,9 +208,10 @@ impl Worker {
         for bound in self.bound.iter_mut().filter(|bound| bound.interface == id) {
             bound.port.raise_fill(fill);
         }
-        for (queue, mut port) in ports {
-            port.refill(&mut self.pool);
-            self.bound.push(Bound { port, interface: id, queue, received: 0 });
+        for (queue, port) in ports {
+            let mut bound = Bound { port, interface: id, queue, received: 0 };
+            bound.refill(&mut self.stores);
+            self.bound.push(bound);
         }
         let own = self.bound.iter().position(|bound| bound.interface == id && bound.queue == self.id);
         if self.interfaces.len() <= id {
@@ -251,13 +247,13 @@ impl Worker {
             self.flush();
             std::thread::sleep(Duration::from_micros(200));
         }
-        let Self { memory, pool, flights, table, interfaces, counters, .. } = self;
-        let desk = &mut Desk { memory, pool, flights, table, counters };
+        let Self { stores, table, interfaces, counters, .. } = self;
+        let desk = &mut Desk { stores, table, counters };
         egresses(interfaces).for_each(|egress| egress.abandon(desk));
         desk.abandon();
-        self.counters.frames_free.set(self.pool.len() as u64);
+        self.counters.frames_free.set(self.stores.free());
         let in_rings: u32 = self.bound.iter().map(|bound| bound.port.frames()).sum();
-        let (found, total) = (self.pool.len() as u32 + in_rings, self.memory.frames());
+        let (found, total) = (self.stores.free() + u64::from(in_rings), self.stores.frames());
         if found != total {
             log::error!("worker {}: {found} of {total} frames are accounted for; please report this", self.id);
         }

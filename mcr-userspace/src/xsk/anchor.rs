@@ -23,7 +23,7 @@ pub struct Anchored {
 }
 
 /// Makes a UMEM in copy mode and anchors it.
-pub fn anchored(frames: u32, frame_size: u32) -> anyhow::Result<Anchored> {
+pub fn anchored(number: u8, frames: u32, frame_size: u32) -> anyhow::Result<Anchored> {
     let made = thread::scope(|scope| {
         scope
             .spawn(|| {
@@ -33,7 +33,7 @@ pub fn anchored(frames: u32, frame_size: u32) -> anyhow::Result<Anchored> {
                     return Err(anyhow::Error::from(io::Error::last_os_error())
                         .context("a network namespace for the UMEM needs root, or the capability CAP_SYS_ADMIN"));
                 }
-                let (memory, pool) = Memory::new(frames, frame_size)?;
+                let (memory, pool) = Memory::new(number, frames, frame_size)?;
                 let anchor = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })
                     .map_err(|error| anyhow::Error::from(error).context("anchoring the UMEM"))?;
                 Ok(Anchored { memory, pool, anchor })

@@ -9,17 +9,24 @@ use super::umem::Memory;
 #[derive(Debug)]
 pub struct Frame {
     desc: FrameDesc,
+    memory: u8,
 }
 
 impl Frame {
     /// Takes a descriptor over from a ring or from a new UMEM, which must have no other copy of it in use.
-    pub(super) fn new(desc: FrameDesc) -> Self {
-        Self { desc }
+    pub(super) fn new(desc: FrameDesc, memory: u8) -> Self {
+        Self { desc, memory }
     }
 
     /// Gives the descriptor up, for a ring.
     pub(super) fn into_desc(self) -> FrameDesc {
         self.desc
+    }
+
+    /// The number of its UMEM, see [`Memory::number`].
+    #[inline]
+    pub fn memory(&self) -> u8 {
+        self.memory
     }
 
     /// Bytes of its packet.

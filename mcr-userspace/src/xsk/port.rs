@@ -87,7 +87,9 @@ pub struct Port {
     consumed: u64,
     /// Descriptors numbered below this have been taken back.
     void_below: u64,
-    /// End of the UMEM: a completed address beyond it is a descriptor that was made invalid.
+    /// The UMEM: its number, bytes of a frame, and its end, beyond which a completed address is a descriptor that was made invalid.
+    memory: u8,
+    frame_size: usize,
     umem_end: usize,
     /// Frames in the TX and completion rings.
     sending: u32,
@@ -145,6 +147,8 @@ impl Port {
             consumed: 0,
             order: vec![FrameDesc::default(); TX_RING as usize].into(),
             void_below: 0,
+            memory: memory.number(),
+            frame_size: memory.frame_size(),
             umem_end: memory.frames() as usize * memory.frame_size(),
             sending: 0,
             scratch: vec![FrameDesc::default(); BATCH].into(),
@@ -154,6 +158,12 @@ impl Port {
     /// Whether the kernel granted zero-copy: what it says itself (`XDP_OPTIONS`), not what was asked for.
     pub fn is_zero_copy(&self) -> bool {
         self.zero_copy
+    }
+
+    /// The number of the UMEM that its frames are of.
+    #[inline]
+    pub fn memory(&self) -> u8 {
+        self.memory
     }
 
     /// The socket, for poll and the map `XSKS`.
@@ -186,7 +196,7 @@ impl Port {
     pub fn receive(&mut self, into: &mut Vec<Frame>) -> usize {
         // SAFETY: the scratch descriptors are not in use; what comes back are frames that the kernel has let go of.
         let n = unsafe { self.rx.consume(&mut self.scratch) };
-        into.extend(self.scratch[..n].iter().copied().map(Frame::new));
+        into.extend(self.scratch[..n].iter().map(|desc| Frame::new(*desc, self.memory)));
         self.receiving -= n as u32;
         n
     }
@@ -206,7 +216,7 @@ impl Port {
             // SAFETY: the frames came from the pool of this UMEM, so they are nowhere else; they are in the ring from now on.
             let produced = unsafe { self.fill.produce(&self.scratch[..n]) };
             for desc in &self.scratch[produced..n] {
-                pool.put(Frame::new(*desc));
+                pool.put(Frame::new(*desc, self.memory));
             }
             self.receiving += produced as u32;
             if produced < want {
@@ -261,7 +271,7 @@ impl Port {
     /// one that is it says through the ring's consumer, from Linux 6.17 on at once; before, only when the ring is empty. There the
     /// frame after the last one known to be read is taken: right where all are refused, as without carrier, and else of the same batch.
     #[inline]
-    pub fn kick(&mut self, memory: &Memory, mut refused: impl FnMut(u32)) -> Link {
+    pub fn kick(&mut self, mut refused: impl FnMut(u32)) -> Link {
         if self.zero_copy && !self.tx.needs_wakeup() {
             return Link::Up;
         }
@@ -280,7 +290,7 @@ impl Port {
                     let number = self.consumed - 1;
                     if number >= self.void_below {
                         let desc = self.order[(number % u64::from(TX_RING)) as usize];
-                        refused((desc.addr() / memory.frame_size()) as u32);
+                        refused((desc.addr() / self.frame_size) as u32);
                     }
                 }
                 // The budget of one call, or of the socket, is used up: go on as long as that helps. A kernel that hides its
@@ -303,16 +313,16 @@ impl Port {
 
     /// After [`Link::Down`]: takes back what the kernel has not read, where that can be known (copy mode, and a kernel that shows its
     /// consumer). Elsewhere those frames stay, and `keeps` is told of each: they complete once the interface is up again.
-    pub fn take_back(&mut self, memory: &Memory, mut give: impl FnMut(Frame), mut keeps: impl FnMut(u32)) {
+    pub fn take_back(&mut self, mut give: impl FnMut(Frame), mut keeps: impl FnMut(u32)) {
         let numbers = self.consumed().max(self.void_below)..self.submitted;
         for number in numbers {
             let desc = self.order[(number % u64::from(TX_RING)) as usize];
             if let Some(ring) = &mut self.ring {
                 ring.void(number);
                 self.sending -= 1;
-                give(Frame::new(desc));
+                give(Frame::new(desc, self.memory));
             } else {
-                keeps((desc.addr() / memory.frame_size()) as u32);
+                keeps((desc.addr() / self.frame_size) as u32);
             }
         }
         if self.ring.is_some() {
@@ -330,7 +340,7 @@ impl Port {
             for desc in &self.scratch[..n] {
                 // Some kernels complete a descriptor that was made invalid, address and all; its frame came back long ago.
                 if desc.addr() < self.umem_end {
-                    give(Frame::new(*desc));
+                    give(Frame::new(*desc, self.memory));
                     total += 1;
                 }
             }

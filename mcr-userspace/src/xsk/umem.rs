@@ -24,6 +24,7 @@ pub struct Memory {
     base: NonNull<u8>,
     frame_size: usize,
     frames: u32,
+    number: u8,
 }
 
 // SAFETY: `base` is the start of the UMEM's mapping, which `umem`, itself `Send` and `Sync`, keeps; bytes are only reached through a
@@ -34,7 +35,8 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     /// Allocates and registers a UMEM of `frames` frames of `frame_size` bytes (a power of two, 2,048 or 4,096), all in the pool.
-    pub fn new(frames: u32, frame_size: u32) -> anyhow::Result<(Self, Pool)> {
+    /// `number` tells its frames from those of others.
+    pub fn new(number: u8, frames: u32, frame_size: u32) -> anyhow::Result<(Self, Pool)> {
         let count = NonZeroU32::new(frames).context("a UMEM needs frames")?;
         let config = UmemConfig::builder()
             .frame_size(FrameSize::new(frame_size).map_err(anyhow::Error::msg)?)
@@ -48,13 +50,19 @@ impl Memory {
         let packet = unsafe { umem.data(first) }.contents().as_ptr().cast_mut();
         // SAFETY: the packet of frame 0 starts this far into the mapping.
         let base = NonNull::new(unsafe { packet.sub(first.addr()) }).context("the UMEM is mapped")?;
-        let pool = Pool::new(descs.into_iter().map(Frame::new).collect());
-        Ok((Self { umem, base, frame_size: frame_size as usize, frames }, pool))
+        let pool = Pool::new(descs.into_iter().map(|desc| Frame::new(desc, number)).collect());
+        Ok((Self { umem, base, frame_size: frame_size as usize, frames, number }, pool))
     }
 
     /// xsk-rs's handle, for sockets and descriptors.
     pub(super) fn umem(&self) -> &Umem {
         &self.umem
+    }
+
+    /// Which of its owner's UMEMs it is.
+    #[inline]
+    pub fn number(&self) -> u8 {
+        self.number
     }
 
     /// Bytes of a frame.
@@ -77,7 +85,7 @@ impl Memory {
     pub(super) fn buffer<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
         let address = frame.desc().addr();
         let length = self.frame_size - address % self.frame_size;
-        debug_assert!(address + length <= self.frames as usize * self.frame_size);
+        debug_assert!(frame.memory() == self.number && address + length <= self.frames as usize * self.frame_size);
         // SAFETY: the kernel hands out only addresses within the UMEM, the range ends with the address's frame, and the `&mut Frame`
         // is that frame's only owner for as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(address), length) }

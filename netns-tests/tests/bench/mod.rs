@@ -52,7 +52,7 @@ impl Bench {
         leave_for_own_namespace()?;
         let (mut program, maps) = Program::load(1024, 4096)?;
         program.attach(LOOPBACK, Attachment::Skb)?;
-        let (memory, _pool) = Memory::new(64, 2048)?;
+        let (memory, _pool) = Memory::new(0, 64, 2048)?;
         let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })?;
         if served {
             program.set_socket(0, &port.fd())?;

@@ -1,0 +1,128 @@
+//! What the kernel is asked for, and what it granted: the one place where modes are decided.
+//!
+//! Each interface gets the best by itself. Two that are zero-copy share UMEMs, two that copy do, and a packet between one of each is
+//! copied once by its worker; so an interface that can only copy slows no other down (docs/kernel.md has the figures).
+
+use std::io;
+
+use anyhow::bail;
+
+use crate::{
+    config::Mode,
+    kernel::{
+        nic::Nic,
+        program::{Attachment, Program},
+    },
+    xsk::{
+        port::{Bind, Port, Quota},
+        umem::Memory,
+    },
+};
+
+/// What an interface was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// How the program is attached.
+    pub attachment: Attachment,
+    /// Whether its sockets may be zero-copy.
+    pub zero_copy: bool,
+    /// Why it is not the best of all; empty where it is, or where no better was asked for.
+    pub reason: String,
+}
+
+/// Attaches the program in the best way that `mode` allows, and asks for zero-copy. Where it is refused the program is gone again.
+pub fn grant(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<Grant> {
+    let granted = decide(nic, mode, |how| program.attach(nic.ifindex, how), || zero_copy_refusal(nic));
+    if granted.is_err() {
+        // Nothing may be attached; and the error that matters is the first.
+        let _ = program.detach(nic.ifindex);
+    }
+    granted
+}
+
+/// The decision, from the kernel's answers: whether the program goes on in one way or another, and why zero-copy is refused, if it is.
+fn decide(
+    nic: &Nic,
+    mode: Mode,
+    mut attach: impl FnMut(Attachment) -> io::Result<()>,
+    zero_copy_refusal: impl FnOnce() -> Option<String>,
+) -> anyhow::Result<Grant> {
+    let (name, driver) = (&nic.name, driver_of(nic));
+    let copy = |attachment, reason: String| Ok(Grant { attachment, zero_copy: false, reason });
+    if mode == Mode::Skb {
+        attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
+        return copy(Attachment::Skb, String::new());
+    }
+    if let Err(error) = attach(Attachment::Driver) {
+        let belongs_to_others = matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM));
+        if mode != Mode::Auto || belongs_to_others {
+            return Err(refused(nic, error));
+        }
+        attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
+        return copy(Attachment::Skb, format!("{driver} has no native XDP here: {error}"));
+    }
+    if mode == Mode::Copy {
+        return copy(Attachment::Driver, String::new());
+    }
+    match zero_copy_refusal() {
+        None => Ok(Grant { attachment: Attachment::Driver, zero_copy: true, reason: String::new() }),
+        Some(why) if mode == Mode::Zerocopy => bail!(
+            "{name}: mode zerocopy, but {driver} grants no zero-copy: {why}; leave the choice to mcrd with mode auto"
+        ),
+        Some(why) => copy(Attachment::Driver, format!("{driver} grants no zero-copy: {why}")),
+    }
+}
+
+fn driver_of(nic: &Nic) -> &str {
+    if nic.driver.is_empty() { "its driver" } else { &nic.driver }
+}
+
+/// What it means to the user that the program cannot be attached.
+fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
+    let name = &nic.name;
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => anyhow::anyhow!(
+            "{name}: another XDP program is attached, perhaps another mcrd's; see it with `ip link show {name}`, and end its owner first"
+        ),
+        Some(libc::EPERM) => {
+            anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
+        }
+        Some(libc::ERANGE | libc::EOPNOTSUPP | libc::EINVAL) => {
+            anyhow::anyhow!("{name}: {} refuses native XDP: {error}; mode skb does without", driver_of(nic))
+        }
+        _ => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
+    }
+}
+
+/// Asks the driver for zero-copy on a UMEM made for the question; why it refuses, if it does, or why it must not be used. The kernel
+/// takes back what it granted for the question; the next bind is on a UMEM that has seen no refusal, which one that has would not survive.
+fn zero_copy_refusal(nic: &Nic) -> Option<String> {
+    if let Some(why) = zero_copy_trap(nic) {
+        return Some(why);
+    }
+    let quota = Quota { fill: 0, send: 0 };
+    let asked = Memory::new(0, 64, 2048).and_then(|(memory, _pool)| {
+        Port::open(&memory, &nic.name, 0, Bind::ZeroCopy, quota).map_err(anyhow::Error::from)
+    });
+    match asked {
+        Ok(port) if port.is_zero_copy() => None,
+        Ok(_) => Some("granted a copy instead".to_owned()),
+        Err(error) => Some(format!("{:#}", error)),
+    }
+}
+
+/// Why zero-copy would kill the kernel. virtio_net gives the queues that it took for a program up with it, and then fails to take
+/// the UMEM from those (`virtnet_xsk_pool_disable`, seen in 7.3): it is used after it was freed, at the latest when the next
+/// program is attached. The order of ends is no way out, since the kernel ends a program before a socket after a SIGKILL.
+fn zero_copy_trap(nic: &Nic) -> Option<String> {
+    let more = nic.xdp_rx_queues.saturating_sub(nic.rx_queues);
+    (more > 0).then(|| {
+        format!(
+            "it takes {more} more queues for XDP, which does not go together with zero-copy; `ethtool -L {} combined {}` leaves it none to take",
+            nic.name, nic.max_queues
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

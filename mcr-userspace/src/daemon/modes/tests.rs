@@ -1,0 +1,77 @@
+//! Every demand against every kind of driver.
+
+use std::io;
+
+use super::*;
+
+fn nic() -> Nic {
+    Nic {
+        name: "eth7".into(),
+        ifindex: 7,
+        driver: "made_up".into(),
+        rx_queues: 1,
+        tx_queues: 1,
+        xdp_rx_queues: 1,
+        max_queues: 1,
+        mtu: 1500,
+        mac: [2, 0, 0, 0, 0, 7],
+        address: None,
+    }
+}
+
+/// A driver: errno of native XDP, whether it has zero-copy.
+#[derive(Clone, Copy)]
+struct Driver(Option<i32>, bool);
+
+const GOOD: Driver = Driver(None, true);
+const COPIES: Driver = Driver(None, false);
+const OLD: Driver = Driver(Some(libc::EOPNOTSUPP), false);
+const TAKEN: Driver = Driver(Some(libc::EBUSY), false);
+
+fn ask(mode: Mode, Driver(native, zero_copy): Driver) -> Result<(Attachment, bool, String), String> {
+    let attach = |how| match (how, native) {
+        (Attachment::Driver, Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
+        _ => Ok(()),
+    };
+    let refusal = || (!zero_copy).then(|| "made so".to_owned());
+    let granted = decide(&nic(), mode, attach, refusal).map_err(|error| error.to_string())?;
+    Ok((granted.attachment, granted.zero_copy, granted.reason))
+}
+
+#[test]
+fn auto_takes_the_best_and_says_why_it_is_not_better() {
+    assert_eq!(ask(Mode::Auto, GOOD), Ok((Attachment::Driver, true, String::new())));
+    let (how, zero_copy, why) = ask(Mode::Auto, COPIES).expect("granted");
+    assert_eq!((how, zero_copy, &*why), (Attachment::Driver, false, "made_up grants no zero-copy: made so"));
+    let (how, zero_copy, why) = ask(Mode::Auto, OLD).expect("granted");
+    assert_eq!((how, zero_copy), (Attachment::Skb, false));
+    assert!(why.starts_with("made_up has no native XDP here: "), "{why}");
+}
+
+#[test]
+fn demands_are_met_or_refused() {
+    assert_eq!(ask(Mode::Zerocopy, GOOD), Ok((Attachment::Driver, true, String::new())));
+    for driver in [GOOD, COPIES] {
+        assert_eq!(ask(Mode::Copy, driver), Ok((Attachment::Driver, false, String::new())));
+    }
+    for driver in [GOOD, COPIES, OLD] {
+        assert_eq!(ask(Mode::Skb, driver), Ok((Attachment::Skb, false, String::new())));
+    }
+    for (mode, driver, cause) in [
+        (Mode::Zerocopy, COPIES, "grants no zero-copy: made so"),
+        (Mode::Zerocopy, OLD, "refuses native XDP"),
+        (Mode::Copy, OLD, "refuses native XDP"),
+    ] {
+        let error = ask(mode, driver).expect_err("refused");
+        assert!(error.starts_with("eth7: ") && error.contains("made_up") && error.contains(cause), "{error}");
+    }
+}
+
+/// Another's program is no reason to put one beside it.
+#[test]
+fn an_interface_that_is_taken_stays_so() {
+    for mode in [Mode::Auto, Mode::Zerocopy, Mode::Copy] {
+        let error = ask(mode, TAKEN).expect_err("refused");
+        assert!(error.contains("another XDP program is attached"), "{error}");
+    }
+}
