@@ -44,7 +44,7 @@ fn forward(kernel: &Kernel) -> Result<String> {
     let boot = guest.age().as_secs_f64();
     wire::inside(&guest)?;
     let relay = Relay::start(&guest, &rules::file(&rules::streams(LOAD.streams, "eth1", "eth2")), "")?;
-    let crossing = wire::cross_inside(&guest, &LOAD)?;
+    let crossing = wire::cross_inside(&guest, &LOAD, "v0", "v3")?;
     let stats = relay.stats_at_rest()?;
     let log = relay.log()?;
     // How fast an emulated sender is says nothing.

@@ -64,15 +64,35 @@ pub fn inside(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// Sends `load` from gen inside the guest and receives it, translated by [`rules::streams`], at sink.
-pub fn cross_inside(guest: &Guest, load: &Load) -> Result<Crossing> {
+/// To [`inside`], the copying kin: `v1` of gen is a veth whose peer is the relay's `veth1`, and `v2` of sink one whose peer is its
+/// `veth2`.
+pub fn veths_inside(guest: &Guest) -> Result<()> {
+    for (near, label, name, outside, inside) in
+        [("veth1", GEN, "v1", "10.3.0.1/24", "10.3.0.2/24"), ("veth2", SINK, "v2", "10.4.0.2/24", "10.4.0.1/24")]
+    {
+        guest.run(&format!(
+            "ip link add {near} type veth peer name {name} netns {label}
+             ip -n {label} addr add {outside} dev {name}
+             ip -n {label} link set {name} up
+             ip addr add {inside} dev {near}
+             ip link set {near} up"
+        ))?;
+    }
+    Ok(())
+}
+
+/// Sends `load` from `from` of gen inside the guest and receives it, translated by [`rules::streams`], at `to` of sink.
+pub fn cross_inside(guest: &Guest, load: &Load, from: &str, to: &str) -> Result<Crossing> {
     let run =
         |label: &str, words: Vec<String>| guest.spawn(&format!("ip netns exec {label} mcrprobe {}", words.join(" ")));
-    let receiver = run(SINK, load.receive_words("v3", rules::RECEIVED))?;
+    let receiver = run(SINK, load.receive_words(to, rules::RECEIVED))?;
     until("a receiver that is ready", LIMIT, || Ok(receiver.stderr()?.contains("ready").then_some(())))?;
-    let sent = report(&run(GEN, load.send_words("v0"))?.wait()?.success()?)?;
+    let sent = report(&run(GEN, load.send_words(from))?.wait()?.success()?)?;
     // 1 is its judgement that something is wrong, which the summary says better.
     let received = report(&receiver.wait()?)?;
-    let dropped = guest.run(&format!("ip netns exec {GEN} cat /sys/class/net/v0/statistics/tx_dropped"))?;
-    Ok(Crossing { sent, received, sender_dropped: dropped.trim().parse()? })
+    let dropped = || -> Result<u64> {
+        let file = format!("/sys/class/net/{from}/statistics/tx_dropped");
+        Ok(guest.run(&format!("ip netns exec {GEN} cat {file}"))?.trim().parse()?)
+    };
+    Ok(Crossing { sent, received, sender_dropped: dropped()? })
 }
