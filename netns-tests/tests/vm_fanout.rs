@@ -8,15 +8,15 @@ use netns_tests::{
     deadline::until,
     ledger::{self, Deleted},
     needs_root,
-    netns::Namespace,
     probe::{Load, Share},
-    process::{self, Process},
+    process::Process,
     rules::{self, Output, stream},
     topology::{GEN, Network, SINK},
     vm::{
         guest::{Guest, LIMIT},
         kernel,
         machine::{Machine, Nic},
+        own,
         relay::Relay,
         wire,
     },
@@ -25,15 +25,13 @@ use netns_tests::{
 /// What emulation carries beside pings and TCP.
 const LOAD: Load = Load { first: rules::SENT, streams: 10, rate: 500, size: 256, seconds: 16 };
 const EGRESSES: [usize; 3] = [1, 2, 3];
-/// Bytes sent over TCP, each way.
-const BYTES: usize = 100_000;
 
 #[test]
 fn three_outputs_and_the_hosts_own_traffic() -> Result<()> {
     needs_root!();
     // No more pairs of queues than processors: see docs/kernel.md, virtio_net.
     let nics = [2; 4].map(Nic::Tap).into();
-    let guest = Machine { kernel: kernel::newest()?, cpus: 2, memory: 1024, nics }.boot()?;
+    let guest = Machine { kernel: kernel::newest()?, cpus: 2, nics }.boot()?;
     for i in 0..4 {
         // It is an error to set what is set.
         guest.run(&format!("ethtool -L eth{i} combined 2 || ethtool -l eth{i} >/dev/null"))?;
@@ -93,26 +91,7 @@ fn config() -> String {
 
 /// ARP, ping and TCP to each interface, whose queues' receiving sides draw on our fill rings.
 fn own_traffic(guest: &Guest, network: &Network) -> Result<()> {
-    for (label, address) in [(GEN, "10.1.0.2"), (SINK, "10.2.0.1"), (SINK, "10.3.0.1"), (SINK, "10.4.0.1")] {
-        let end = network.namespace(label);
-        end.run("ip neigh flush all")?;
-        let ping = end.run(&format!("ping -n -c 5 -i 0.1 -W 10 {address}"))?;
-        ensure!(ping.contains(" 0% packet loss"), "{ping}");
-        tcp(guest, end, address)?;
-    }
-    Ok(())
-}
-
-/// A stream of bytes over TCP into the guest, and back as it came.
-fn tcp(guest: &Guest, end: &Namespace, address: &str) -> Result<()> {
-    let echo = guest.spawn("busybox nc -l -p 7000 -e busybox cat")?;
-    until("a listener in the guest", LIMIT, || Ok(guest.run("cat /proc/net/tcp")?.contains(":1B58 ").then_some(())))?;
-    let script = format!(
-        "seq 50000 | head -c {BYTES} | socat -T 20 - TCP4:{address}:7000 | cksum; seq 50000 | head -c {BYTES} | cksum"
-    );
-    let sums = process::run(end.command("sh").args(["-ec", &script]))?;
-    let sums: Vec<&str> = sums.lines().collect();
-    ensure!(sums.len() == 2 && sums[0] == sums[1], "TCP to {address}: {sums:?}");
-    echo.wait()?;
-    Ok(())
+    [(GEN, "10.1.0.2"), (SINK, "10.2.0.1"), (SINK, "10.3.0.1"), (SINK, "10.4.0.1")]
+        .iter()
+        .try_for_each(|(label, address)| own::traffic(guest, network.namespace(label), address))
 }

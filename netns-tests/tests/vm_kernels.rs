@@ -39,7 +39,7 @@ fn every_packet_once_on_every_kernel() -> Result<()> {
 
 /// Boots a kernel and forwards over it; the mode that it granted.
 fn forward(kernel: &Kernel) -> Result<String> {
-    let machine = Machine { kernel: kernel.clone(), cpus: 2, memory: 768, nics: wire::INSIDE.into() };
+    let machine = Machine { kernel: kernel.clone(), cpus: 2, nics: wire::INSIDE.into() };
     let guest = machine.boot()?;
     let boot = guest.age().as_secs_f64();
     wire::inside(&guest)?;

@@ -19,7 +19,7 @@ pub struct Args {
     /// Run the tests in virtual machines, and only those
     #[arg(long, conflicts_with = "no_vm")]
     vm: bool,
-    /// Leave out the tests in virtual machines: so far the default, see docs/kernel.md
+    /// Leave out the tests in virtual machines
     #[arg(long)]
     no_vm: bool,
     /// Run only tests whose name contains one of these, and arguments of the test programs
@@ -27,8 +27,8 @@ pub struct Args {
     filter: Vec<OsString>,
 }
 
-/// Builds everything once, then runs the parallel tests, the examples in the documentation, and the tests that measure a rate; or
-/// those in virtual machines.
+/// Builds everything once, then runs the parallel tests, the examples in the documentation, and one by one the tests in virtual
+/// machines and those that measure a rate.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
         outcomes.push(step::shown("tests", &mut group(&selection, &[])?));
         outcomes.push(step::shown("tests (documentation)", &mut group(&["--doc".to_owned()], &[])?));
     }
-    if args.vm && !machines.is_empty() {
+    if !args.no_vm && !machines.is_empty() {
         // Here, so that it is the user's own cache and no packet manager runs as root.
         outcomes.push(step::timed("kernels for the virtual machines", || kernel::all().map(drop)));
         outcomes.push(step::shown("tests (virtual machines)", &mut group(&select(&machines), one_by_one)?));

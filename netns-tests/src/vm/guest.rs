@@ -2,7 +2,8 @@
 
 use std::{
     cell::RefCell,
-    os::unix::process::ExitStatusExt,
+    collections::BTreeMap,
+    os::unix::{net::UnixStream, process::ExitStatusExt},
     process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     channel::{Channel, Listener},
-    machine::{Machine, mac},
+    machine::{KERNEL_MAP, Machine, SET_ASIDE, mac},
 };
 use crate::{
     deadline,
@@ -20,6 +21,8 @@ use crate::{
     process::{self, Finished, Process},
 };
 
+/// Whether virtio_net is a module is seen here.
+const MODULE: &str = "/sys/module/virtio_net";
 /// Against hangs: a boot takes some five seconds on an idle machine.
 const BOOT: Duration = Duration::from_secs(180);
 /// Against hangs: emulation is ten times slower, and others use the machine.
@@ -31,6 +34,8 @@ pub struct Guest {
     channel: RefCell<Channel>,
     /// Where QEMU runs and its taps begin.
     namespace: Option<Namespace>,
+    /// The other ends of wires, by interface.
+    wires: BTreeMap<usize, UnixStream>,
     _directory: TempDir,
     born: Instant,
     /// Programs started in the background so far.
@@ -58,7 +63,18 @@ impl Guest {
             None => Ok(()),
         };
         let channel = listener.accept(BOOT, alive).with_context(|| process.stdout() + &process.stderr())?;
-        Ok(Self { process, channel: channel.into(), namespace, _directory: directory, born, started: 0.into() })
+        let wires = BTreeMap::new();
+        Ok(Self { process, channel: channel.into(), namespace, wires, _directory: directory, born, started: 0.into() })
+    }
+
+    pub(super) fn add_wire(&mut self, i: usize, wire: UnixStream) {
+        self.wires.insert(i, wire);
+    }
+
+    /// The other end of interface `i`, where it is a [`Wire`](super::machine::Nic::Wire): each frame that the guest sends, after its
+    /// length in four bytes, big-endian.
+    pub fn wire(&self, i: usize) -> Result<&UnixStream> {
+        self.wires.get(&i).context("this interface has no wire")
     }
 
     /// Whether it is what was asked for.
@@ -69,6 +85,35 @@ impl Guest {
             let address = self.run(&format!("cat /sys/class/net/eth{i}/address"))?;
             ensure!(address.trim() == mac(i), "eth{i} has the address {address}");
         }
+        self.check_header()
+    }
+
+    /// Whether the device finds zeros for a header when zero-copy sends: see [`SET_ASIDE`]. Kernels before 6.13 have no such thing.
+    fn check_header(&self) -> Result<()> {
+        let known = self.run(
+            "grep -wE '_text|xsk_hdr' /proc/kallsyms
+             grep 'Kernel code' /proc/iomem",
+        )?;
+        let number = |name: &str| -> Result<Option<u64>> {
+            let Some(line) = known.lines().find(|line| line.contains(name)) else { return Ok(None) };
+            let digits = line.trim().split(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default();
+            Ok(Some(u64::from_str_radix(digits, 16).with_context(|| line.to_owned())?))
+        };
+        let (text, code) = (number(" _text")?, number("Kernel code")?);
+        ensure!(
+            text.is_some() && text == code.map(|code| code + KERNEL_MAP),
+            "the kernel is not where expected: {known}"
+        );
+        let header = number(" xsk_hdr")?.map(|address| address.wrapping_sub(KERNEL_MAP));
+        ensure!(header.is_none_or(|header| SET_ASIDE.contains(&header)), "xsk_hdr is not where expected: {known}");
+        // So the driver is as good as one that is built in, and looks like it.
+        self.run(&format!("mount -t tmpfs none {MODULE}"))?;
+        Ok(())
+    }
+
+    /// Lets the driver look again like the module that it is.
+    pub fn show_module(&self) -> Result<()> {
+        self.run(&format!("umount {MODULE}"))?;
         Ok(())
     }
 

@@ -66,6 +66,11 @@ impl<'a> Relay<'a> {
         self.program.stderr()
     }
 
+    /// Sends it a signal, by name: `STOP`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.program.signal(signal)
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(self) -> Result<()> {
         self.program.signal("KILL")?;
