@@ -289,10 +289,13 @@ pub struct WorkerStats {
     pub rx_packets: u64,
     /// Packets completed by TX rings.
     pub tx_packets: u64,
-    /// Frames of its UMEM.
+    /// Frames of its UMEMs.
     pub frames_total: u64,
-    /// Frames in its pool: in no ring and in nobody's hands.
+    /// Frames in its pools: in no ring and in nobody's hands.
     pub frames_free: u64,
+    /// Packets whose rule it looked up itself, since no XDP metadata told. For Prometheus alone.
+    #[serde(skip)]
+    pub own_lookups: u64,
 }
 
 /// `mcrctl --json status`.

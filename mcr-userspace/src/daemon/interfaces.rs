@@ -159,6 +159,9 @@ impl Interfaces {
             );
         }
         let granted = grant(nic, mode, program)?;
+        if granted.zero_copy && !granted.reason.is_empty() {
+            log::warn!("{}: {}", nic.name, granted.reason);
+        }
         let interface = Interface {
             nic: with_program(nic),
             attachment: granted.attachment,

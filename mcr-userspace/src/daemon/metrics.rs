@@ -71,13 +71,15 @@ pub fn exposition(stats: &Stats) -> String {
     let verdicts = counter("interface_verdict_packets", "Packets by what the XDP program decided");
     let received = counter("worker_rx_packets", "Packets taken from RX rings");
     let completed = counter("worker_tx_packets", "Packets completed by TX rings");
+    let own_lookups =
+        counter("worker_own_lookups", "Packets whose rule the worker looked up, for lack of XDP metadata");
     let mut gauge = |name: &str, help: &str| {
         let family = Family::<Labels, Gauge>::default();
         registry.register(name, help, family.clone());
         family
     };
-    let frames = gauge("worker_frames", "UMEM frames of the worker");
-    let frames_free = gauge("worker_frames_free", "Frames in the worker's pool");
+    let frames = gauge("worker_frames", "Frames of the worker's UMEMs");
+    let frames_free = gauge("worker_frames_free", "Frames in the worker's pools");
 
     for rule in &stats.rules {
         let name = rule.name.as_str();
@@ -107,6 +109,7 @@ pub fn exposition(stats: &Stats) -> String {
         let id = worker.id.to_string();
         received(&[("worker", &id)], worker.rx_packets);
         completed(&[("worker", &id)], worker.tx_packets);
+        own_lookups(&[("worker", &id)], worker.own_lookups);
         frames.get_or_create(&owned(&[("worker", &id)])).set(worker.frames_total as i64);
         frames_free.get_or_create(&owned(&[("worker", &id)])).set(worker.frames_free as i64);
     }

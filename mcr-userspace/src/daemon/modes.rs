@@ -3,7 +3,7 @@
 //! Each interface gets the best by itself. Two that are zero-copy share UMEMs, two that copy do, and a packet between one of each is
 //! copied once by its worker; so an interface that can only copy slows no other down (docs/kernel.md has the figures).
 
-use std::io;
+use std::{io, path::Path};
 
 use anyhow::bail;
 
@@ -26,13 +26,24 @@ pub struct Grant {
     pub attachment: Attachment,
     /// Whether its sockets may be zero-copy.
     pub zero_copy: bool,
-    /// Why it is not the best of all; empty where it is, or where no better was asked for.
+    /// Why it is not the best of all, or what is doubtful about it; empty where it is, or where no better was asked for.
     pub reason: String,
+}
+
+/// What comes of asking for zero-copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ZeroCopy {
+    /// The kernel grants it.
+    Granted,
+    /// It grants it, and yet packets may be lost, for this reason: only who demands it gets it.
+    Doubtful(String),
+    /// It refuses, or it must not be used.
+    Refused(String),
 }
 
 /// Attaches the program in the best way that `mode` allows, and asks for zero-copy. Where it is refused the program is gone again.
 pub fn grant(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<Grant> {
-    let granted = decide(nic, mode, |how| program.attach(nic.ifindex, how), || zero_copy_refusal(nic));
+    let granted = decide(nic, mode, |how| program.attach(nic.ifindex, how), || ask_for_zero_copy(nic));
     if granted.is_err() {
         // Nothing may be attached; and the error that matters is the first.
         let _ = program.detach(nic.ifindex);
@@ -40,12 +51,12 @@ pub fn grant(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<Gra
     granted
 }
 
-/// The decision, from the kernel's answers: whether the program goes on in one way or another, and why zero-copy is refused, if it is.
+/// The decision, from the kernel's answers: whether the program goes on in one way or another, and what comes of asking for zero-copy.
 fn decide(
     nic: &Nic,
     mode: Mode,
     mut attach: impl FnMut(Attachment) -> io::Result<()>,
-    zero_copy_refusal: impl FnOnce() -> Option<String>,
+    zero_copy: impl FnOnce() -> ZeroCopy,
 ) -> anyhow::Result<Grant> {
     let (name, driver) = (&nic.name, driver_of(nic));
     let copy = |attachment, reason: String| Ok(Grant { attachment, zero_copy: false, reason });
@@ -64,12 +75,15 @@ fn decide(
     if mode == Mode::Copy {
         return copy(Attachment::Driver, String::new());
     }
-    match zero_copy_refusal() {
-        None => Ok(Grant { attachment: Attachment::Driver, zero_copy: true, reason: String::new() }),
-        Some(why) if mode == Mode::Zerocopy => bail!(
+    let granted = |reason| Ok(Grant { attachment: Attachment::Driver, zero_copy: true, reason });
+    match zero_copy() {
+        ZeroCopy::Granted => granted(String::new()),
+        ZeroCopy::Doubtful(why) if mode == Mode::Zerocopy => granted(why),
+        ZeroCopy::Doubtful(why) => copy(Attachment::Driver, format!("{why}; mode zerocopy takes it all the same")),
+        ZeroCopy::Refused(why) if mode == Mode::Zerocopy => bail!(
             "{name}: mode zerocopy, but {driver} grants no zero-copy: {why}; leave the choice to mcrd with mode auto"
         ),
-        Some(why) => copy(Attachment::Driver, format!("{driver} grants no zero-copy: {why}")),
+        ZeroCopy::Refused(why) => copy(Attachment::Driver, format!("{driver} grants no zero-copy: {why}")),
     }
 }
 
@@ -94,21 +108,36 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Asks the driver for zero-copy on a UMEM made for the question; why it refuses, if it does, or why it must not be used. The kernel
-/// takes back what it granted for the question; the next bind is on a UMEM that has seen no refusal, which one that has would not survive.
-fn zero_copy_refusal(nic: &Nic) -> Option<String> {
+/// Asks the driver for zero-copy on a UMEM made for the question: one that has seen a refusal can be bound no more.
+fn ask_for_zero_copy(nic: &Nic) -> ZeroCopy {
     if let Some(why) = zero_copy_trap(nic) {
-        return Some(why);
+        return ZeroCopy::Refused(why);
     }
     let quota = Quota { fill: 0, send: 0 };
     let asked = Memory::new(0, 64, 2048).and_then(|(memory, _pool)| {
         Port::open(&memory, &nic.name, 0, Bind::ZeroCopy, quota).map_err(anyhow::Error::from)
     });
     match asked {
-        Ok(port) if port.is_zero_copy() => None,
-        Ok(_) => Some("granted a copy instead".to_owned()),
-        Err(error) => Some(format!("{:#}", error)),
+        Ok(port) if port.is_zero_copy() => match zero_copy_doubt(nic, Path::new(VIRTIO_NET_STATE).exists()) {
+            None => ZeroCopy::Granted,
+            Some(why) => ZeroCopy::Doubtful(why),
+        },
+        Ok(_) => ZeroCopy::Refused("granted a copy instead".to_owned()),
+        Err(error) => ZeroCopy::Refused(format!("{:#}", error)),
     }
+}
+
+/// Exists where virtio_net is a module, and not where it is part of the kernel.
+const VIRTIO_NET_STATE: &str = "/sys/module/virtio_net/initstate";
+
+/// Why packets may be lost though the kernel grants zero-copy. virtio_net sends a header of zeros before each packet, a variable of
+/// its own (`xsk_hdr`), which it maps as if it were the kernel's (`virtqueue_map_single_attrs()`, 6.13 to 7.3 at least). A module's
+/// variables lie elsewhere, so that the host reads other memory: zeros most of the time, and else a header that makes it drop every
+/// packet, while the driver counts them as sent (docs/kernel.md).
+fn zero_copy_doubt(nic: &Nic, is_module: bool) -> Option<String> {
+    (nic.driver == "virtio_net" && is_module).then(|| {
+        "virtio_net is a module, whose zero-copy sends a header from wrong memory: the host may drop all that is sent".to_owned()
+    })
 }
 
 /// Why zero-copy would kill the kernel. virtio_net gives the queues that it took for a program up with it, and then fails to take

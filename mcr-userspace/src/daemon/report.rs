@@ -164,6 +164,7 @@ impl State {
             tx_packets: handle.counters.tx_packets.get(),
             frames_total: fleet.frames(id),
             frames_free: handle.counters.frames_free.get(),
+            own_lookups: handle.counters.own_lookups.get(),
         });
         stats.collect()
     }

@@ -63,8 +63,10 @@ pub struct WorkerCounters {
     pub rx_packets: Counter,
     /// Packets completed by TX rings.
     pub tx_packets: Counter,
-    /// Frames in the pool.
+    /// Frames in the pools.
     pub frames_free: Counter,
+    /// Packets received without XDP metadata, whose rule the worker looked up itself.
+    pub own_lookups: Counter,
     /// Packets received for no rule that the worker still knew: [`RuleDrop::RuleGone`] of rules that are gone.
     pub orphans: Counter,
 }

@@ -117,7 +117,10 @@ pub fn forward(desk: &mut Desk<'_>, outlets: &mut Outlets<'_>, ingress: Ingress,
         Parsed::Fragment(_) | Parsed::Other => None,
     };
     // The kernel's word where it came along; its lookup, repeated here, where the driver carries no metadata.
-    let slot = hint.or_else(|| table.find(ingress.ifindex, datagram.as_ref()?));
+    let slot = hint.or_else(|| {
+        desk.counters.own_lookups.add(1);
+        table.find(ingress.ifindex, datagram.as_ref()?)
+    });
     let Some((slot, entry)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
         desk.counters.orphans.add(1);
         return desk.stores.put(frame);

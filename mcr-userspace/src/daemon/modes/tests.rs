@@ -19,22 +19,23 @@ fn nic() -> Nic {
     }
 }
 
-/// A driver: errno of native XDP, whether it has zero-copy.
+/// A driver: errno of native XDP, and what it says to zero-copy.
 #[derive(Clone, Copy)]
-struct Driver(Option<i32>, bool);
+struct Driver(Option<i32>, fn(String) -> ZeroCopy);
 
-const GOOD: Driver = Driver(None, true);
-const COPIES: Driver = Driver(None, false);
-const OLD: Driver = Driver(Some(libc::EOPNOTSUPP), false);
-const TAKEN: Driver = Driver(Some(libc::EBUSY), false);
+const GOOD: Driver = Driver(None, |_| ZeroCopy::Granted);
+const COPIES: Driver = Driver(None, ZeroCopy::Refused);
+const WRONG: Driver = Driver(None, ZeroCopy::Doubtful);
+const OLD: Driver = Driver(Some(libc::EOPNOTSUPP), ZeroCopy::Refused);
+const TAKEN: Driver = Driver(Some(libc::EBUSY), ZeroCopy::Refused);
 
 fn ask(mode: Mode, Driver(native, zero_copy): Driver) -> Result<(Attachment, bool, String), String> {
     let attach = |how| match (how, native) {
         (Attachment::Driver, Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
         _ => Ok(()),
     };
-    let refusal = || (!zero_copy).then(|| "made so".to_owned());
-    let granted = decide(&nic(), mode, attach, refusal).map_err(|error| error.to_string())?;
+    let granted =
+        decide(&nic(), mode, attach, || zero_copy("made so".to_owned())).map_err(|error| error.to_string())?;
     Ok((granted.attachment, granted.zero_copy, granted.reason))
 }
 
@@ -51,10 +52,10 @@ fn auto_takes_the_best_and_says_why_it_is_not_better() {
 #[test]
 fn demands_are_met_or_refused() {
     assert_eq!(ask(Mode::Zerocopy, GOOD), Ok((Attachment::Driver, true, String::new())));
-    for driver in [GOOD, COPIES] {
+    for driver in [GOOD, COPIES, WRONG] {
         assert_eq!(ask(Mode::Copy, driver), Ok((Attachment::Driver, false, String::new())));
     }
-    for driver in [GOOD, COPIES, OLD] {
+    for driver in [GOOD, COPIES, WRONG, OLD] {
         assert_eq!(ask(Mode::Skb, driver), Ok((Attachment::Skb, false, String::new())));
     }
     for (mode, driver, cause) in [
@@ -65,6 +66,19 @@ fn demands_are_met_or_refused() {
         let error = ask(mode, driver).expect_err("refused");
         assert!(error.starts_with("eth7: ") && error.contains("made_up") && error.contains(cause), "{error}");
     }
+}
+
+/// What may lose packets is not taken unasked, and who asks is told.
+#[test]
+fn doubtful_zero_copy_is_for_those_who_demand_it() {
+    assert_eq!(ask(Mode::Zerocopy, WRONG), Ok((Attachment::Driver, true, "made so".to_owned())));
+    let (how, zero_copy, why) = ask(Mode::Auto, WRONG).expect("granted");
+    assert_eq!((how, zero_copy), (Attachment::Driver, false));
+    assert!(why.starts_with("made so; "), "{why}");
+
+    let virtio = Nic { driver: "virtio_net".into(), ..nic() };
+    assert!(zero_copy_doubt(&virtio, true).is_some());
+    assert_eq!((zero_copy_doubt(&virtio, false), zero_copy_doubt(&nic(), true)), (None, None));
 }
 
 /// Another's program is no reason to put one beside it.
