@@ -1,5 +1,7 @@
 //! What the kernel is asked and told: interfaces, the XDP program, the maps of rules.
 
+pub mod ifreq;
+pub mod ethtool;
 pub mod nic;
 pub mod program;
 pub mod words;
