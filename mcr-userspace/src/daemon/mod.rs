@@ -3,6 +3,7 @@
 pub mod options;
 mod fleet;
 mod grant;
+mod offloads;
 mod sockets;
 mod interfaces;
 mod slots;

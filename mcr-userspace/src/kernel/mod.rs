@@ -2,6 +2,8 @@
 
 pub mod ifreq;
 pub mod ethtool;
+mod netlink;
+pub mod link;
 pub mod nic;
 pub mod program;
 pub mod words;
