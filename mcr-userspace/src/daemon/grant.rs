@@ -134,7 +134,7 @@ pub fn copy_reason(nic: &Nic) -> String {
 }
 
 /// Asks the driver for zero-copy on a UMEM made for the question; why it refuses, if it does, or why it must not be used.
-fn zero_copy_refusal(nic: &Nic) -> Option<String> {
+pub(crate) fn zero_copy_refusal(nic: &Nic) -> Option<String> {
     if let Some(why) = zero_copy_trap(nic) {
         return Some(why);
     }

@@ -2,9 +2,9 @@
 
 pub mod options;
 mod fleet;
-mod grant;
+pub(crate) mod grant;
 mod offloads;
-mod sockets;
+pub(crate) mod sockets;
 mod interfaces;
 mod slots;
 mod active;
@@ -15,3 +15,5 @@ mod report;
 mod metrics;
 mod handler;
 pub mod run;
+
+pub(crate) use fleet::allowed_cpus;

@@ -51,8 +51,8 @@ pub struct Channels {
     pub rx: u32,
     /// That transmit, in use.
     pub tx: u32,
-    /// That do both, as many as there can be.
-    pub max_combined: u32,
+    /// As many as there can be: that receive, that transmit, that do both.
+    pub max: [u32; 3],
 }
 
 /// Descriptors of a ring.
@@ -116,8 +116,8 @@ impl Ethtool {
         // struct ethtool_channels: the command, then max_{rx,tx,other,combined}, then {rx,tx,other,combined}.
         let mut channels = [ETHTOOL_GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
         self.call(&mut channels)?;
-        let [_, _, _, _, max_combined, rx, tx, _, combined] = channels;
-        Ok(Channels { rx: rx + combined, tx: tx + combined, max_combined })
+        let [_, max_rx, max_tx, _, max_combined, rx, tx, _, combined] = channels;
+        Ok(Channels { rx: rx + combined, tx: tx + combined, max: [max_rx, max_tx, max_combined] })
     }
 
     /// Its rings.

@@ -8,7 +8,7 @@ use super::{ethtool::Ethtool, ifreq::Asker};
 const VIRTUAL_DRIVERS: [&str; 5] = ["veth", "tun", "tap", "bridge", "virtio_net"];
 
 /// An interface at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nic {
     /// Its name.
     pub name: String,
@@ -88,7 +88,7 @@ fn queues(ethtool: &Ethtool, name: &str) -> (u32, u32, u32) {
         && channels.rx > 0
         && channels.tx > 0
     {
-        return (channels.rx, channels.tx, channels.max_combined);
+        return (channels.rx, channels.tx, channels.max[2]);
     }
     let count = |prefix: &str| {
         let entries = fs::read_dir(format!("/sys/class/net/{name}/queues")).ok()?;
