@@ -21,7 +21,7 @@ use crate::{
 pub struct Offloads {
     /// Indices of the interfaces whose offload was on.
     turned_off: Vec<u32>,
-    /// All that were looked at, and whether the log has said of each that its peer is out of sight.
+    /// All that were looked at, and whether the log has told the hint of each.
     ingresses: BTreeMap<String, bool>,
 }
 
@@ -53,13 +53,13 @@ impl Offloads {
         turned
     }
 
-    /// Says once for an interface that its peer may keep tags, where `rule` needs them.
+    /// Says once for an interface what stands in the way of `rule`, where that needs tags.
     pub fn hint(&mut self, rule: &Rule) {
         let name = &rule.matcher.interface;
         if let Some(said) = self.ingresses.get_mut(name).filter(|said| needs_tags(rule) && !**said) {
             *said = true;
             let links = link::all().unwrap_or_default();
-            perhaps_kept_beside(name, &links).into_iter().for_each(|warning| log::warn!("{warning}"));
+            hint_of(name, &links).into_iter().for_each(|warning| log::warn!("{warning}"));
         }
     }
 
@@ -68,7 +68,7 @@ impl Offloads {
         let links = link::all().unwrap_or_default();
         let of = |name: &String| {
             let needed = rules.iter().any(|rule| rule.matcher.interface == *name && needs_tags(rule));
-            let perhaps = needed.then(|| perhaps_kept_beside(name, &links)).flatten();
+            let perhaps = needed.then(|| hint_of(name, &links)).flatten();
             stripped(name).into_iter().chain(kept_beside(name, &links)).chain(perhaps)
         };
         self.ingresses.keys().flat_map(of).collect()
@@ -142,10 +142,16 @@ fn kept_beside(name: &str, links: &[Link]) -> Option<String> {
     })
 }
 
-/// Where nothing can be known of the peer.
-fn perhaps_kept_beside(name: &str, links: &[Link]) -> Option<String> {
+/// What rules that match on tags meet here: a bridge, or a peer of which nothing can be known.
+fn hint_of(name: &str, links: &[Link]) -> Option<String> {
+    let begins = format!("{name}: rules match on VLAN tags here, and");
+    if links.iter().any(|link| link.name == name && link.kind == "bridge") {
+        return Some(format!(
+            "{begins} a bridge takes those out of packets before mcr sees them; use the bridge's ports"
+        ));
+    }
     matches!(peer(name, links), Peer::OutOfSight).then(|| {
-        format!("{name}: rules match on VLAN tags here, and its peer, in another network namespace, may leave them beside the packets, where mcr does not see them; there, for the PEER of {name}: `ethtool -K PEER tx-vlan-offload off`")
+        format!("{begins} its peer, in another network namespace, may leave them beside the packets, where mcr does not see them; there, for the PEER of {name}: `ethtool -K PEER tx-vlan-offload off`")
     })
 }
 
@@ -175,7 +181,8 @@ mod tests {
         assert!(matches!(peer("c", &links), Peer::OutOfSight));
         let vlan = [link(4, "d", "vlan", Some(1))];
         assert!(matches!(peer("d", &vlan), Peer::None));
-        assert!(perhaps_kept_beside("c", &links).is_some_and(|hint| hint.contains("tx-vlan-offload off")));
-        assert_eq!(perhaps_kept_beside("a", &links), None);
+        assert!(hint_of("br0", &[link(5, "br0", "bridge", None)]).is_some_and(|hint| hint.contains("ports")));
+        assert!(hint_of("c", &links).is_some_and(|hint| hint.contains("tx-vlan-offload off")));
+        assert_eq!(hint_of("a", &links), None);
     }
 }

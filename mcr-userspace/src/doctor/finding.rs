@@ -92,6 +92,11 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
+/// A name as it was typed, in a sentence of one line.
+pub fn shown(name: &str) -> String {
+    if name.is_empty() { "''".to_owned() } else { name.escape_default().to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::quoted;

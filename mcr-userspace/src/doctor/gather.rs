@@ -34,7 +34,7 @@ pub fn examine(names: &[String], socket: &Path) -> Report {
     let wanted = if names.is_empty() { by_default(&links, &host.daemon) } else { unique(names) };
     let mut findings = check::host(&host);
     if wanted.is_empty() {
-        findings.push(Finding::note("interfaces", "no Ethernet interface is up here").fix("ip -br link"));
+        findings.push(Finding::note("interfaces", "no Ethernet interface is up here; `ip link` lists all"));
     }
     // A driver is asked for a socket only where the user has named its interface: on some that starts a queue anew.
     let ask = !names.is_empty();
@@ -93,7 +93,7 @@ fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Inter
         channels: ethtool.as_ref().and_then(|ethtool| ethtool.channels().ok()),
         rings: ethtool.as_ref().and_then(|ethtool| ethtool.rings().ok()).filter(|rings| rings.rx > 0),
         features: ethtool.as_ref().and_then(|ethtool| ethtool.features().ok()).unwrap_or_default(),
-        hashes_udp_ports: ethtool.as_ref().and_then(|ethtool| ethtool.hashes_udp_ports().ok()),
+        hashes_udp_ports: ethtool.as_ref().and_then(|ethtool| ethtool.hashes_udp_ports().ok()?),
         interrupts: interrupts::of(&nic.name),
         xdp_features: xdp_features(nic.ifindex).ok(),
         holders: link.xdp.map(|xdp| holders::of(xdp.program)).unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Severity, shown};
 
 /// All that was found.
 #[derive(Debug, Serialize)]
@@ -79,12 +79,9 @@ impl Examined {
         let bus = self.bus.as_deref().filter(|bus| !bus.is_empty()).map(|bus| format!(" at {bus}")).unwrap_or_default();
         match (driver, self.rx_queues, self.tx_queues, self.mtu) {
             (Some(driver), Some(rx), Some(tx), Some(mtu)) => {
-                format!(
-                    "{}: {driver}{bus}, {rx} receive and {tx} transmit queues, MTU {mtu}",
-                    self.name.escape_default()
-                )
+                format!("{}: {driver}{bus}, {rx} receive and {tx} transmit queues, MTU {mtu}", shown(&self.name))
             }
-            _ => self.name.escape_default().to_string(),
+            _ => shown(&self.name),
         }
     }
 }

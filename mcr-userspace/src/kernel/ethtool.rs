@@ -129,13 +129,14 @@ impl Ethtool {
         Ok(Rings { rx, rx_max })
     }
 
-    /// Whether the receive queue of an IPv4/UDP packet depends on its ports, and not on its addresses alone.
-    pub fn hashes_udp_ports(&self) -> io::Result<bool> {
+    /// Whether the receive queue of an IPv4/UDP packet depends on its ports, and not on its addresses alone; `None` where the driver
+    /// does not choose by a hash.
+    pub fn hashes_udp_ports(&self) -> io::Result<Option<bool>> {
         // struct ethtool_rxnfc up to `data`; the kernel reads and writes no more of it for this command.
         let mut hash = [ETHTOOL_GRXFH, UDP_V4_FLOW, 0, 0];
         self.call(&mut hash)?;
         let low = if cfg!(target_endian = "little") { hash[2] } else { hash[3] };
-        Ok(low & RXH_PORTS != 0)
+        Ok((low != 0).then_some(low & RXH_PORTS != 0))
     }
 
     /// All of its offloads.

@@ -28,10 +28,11 @@ pub fn of(interface: &str) -> Vec<Interrupt> {
 }
 
 fn cpus(number: u32) -> String {
-    let read = |file: &str| fs::read_to_string(format!("/proc/irq/{number}/{file}")).ok();
-    // The first says where it goes, the other where it may go.
-    let list = read("effective_affinity_list").filter(|list| !list.trim().is_empty());
-    list.or_else(|| read("smp_affinity_list")).unwrap_or_default().trim().to_owned()
+    let read =
+        |file: &str| fs::read_to_string(format!("/proc/irq/{number}/{file}")).unwrap_or_default().trim().to_owned();
+    // Where it may go; of several places, where it goes. The latter is late: it changes with the next interrupt.
+    let (may, goes) = (read("smp_affinity_list"), read("effective_affinity_list"));
+    if goes.is_empty() || (!may.is_empty() && !may.contains([',', '-'])) { may } else { goes }
 }
 
 /// The last column of an interrupt's line.

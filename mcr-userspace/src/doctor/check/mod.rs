@@ -8,7 +8,7 @@ mod packets;
 
 use super::{
     facts::{Host, Interface},
-    finding::Finding,
+    finding::{Finding, shown},
 };
 
 /// Judges the host.
@@ -46,18 +46,17 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
 
 /// There is no interface of this name; `others` are those there are.
 pub fn missing(name: &str, others: &[String]) -> Finding {
-    let shown = name.escape_default();
+    let shown = shown(name);
     if name.len() >= libc::IFNAMSIZ {
         let most = libc::IFNAMSIZ - 1;
-        return Finding::problem("name", format!("{shown} is no name of an interface: the longest has {most} bytes"))
-            .fix("ip -br link");
+        return Finding::problem("name", format!("{shown} is no name of an interface: the longest has {most} bytes"));
     }
     let near = |other: &&String| strsim::osa_distance(name, other) <= name.len().max(3).div_ceil(3);
     let mut alike: Vec<&String> = others.iter().filter(near).collect();
     alike.sort_by_key(|other| strsim::osa_distance(name, other));
     let alike: Vec<&str> = alike.into_iter().take(3).map(String::as_str).collect();
-    let hint = if alike.is_empty() { String::new() } else { format!("; there is {}", alike.join(", ")) };
-    Finding::problem("name", format!("no interface {shown} in this network namespace{hint}")).fix("ip -br link")
+    let hint = if alike.is_empty() { String::new() } else { format!("; alike: {}", alike.join(", ")) };
+    Finding::problem("name", format!("no interface {shown} in this network namespace (`ip link` lists them){hint}"))
 }
 
 #[cfg(test)]
@@ -70,8 +69,8 @@ mod tests {
         let others = ["eth0", "eth1", "lo", "veth1"].map(String::from);
         let finding = missing("etH0", &others);
         assert_eq!((finding.severity, finding.id), (Severity::Problem, "name"));
-        assert!(finding.found.ends_with("; there is eth0, eth1"), "{finding:?}");
-        assert!(!missing("wlan7", &others).found.contains("there is"));
+        assert!(finding.found.ends_with("; alike: eth0, eth1"), "{finding:?}");
+        assert!(!missing("wlan7", &others).found.contains("alike"));
         assert!(missing("a-name-far-too-long", &others).found.contains("the longest has 15 bytes"));
         assert!(missing("a\nb", &others).found.contains(r"a\nb"), "one line");
     }

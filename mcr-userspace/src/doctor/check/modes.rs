@@ -61,7 +61,22 @@ pub fn xdp(interface: &Interface, host: &Host) -> Option<Finding> {
         });
     }
     Some(match interface.xdp_features {
+        Some(features) if features.native && interface.feature("rx-gro-hw") == Some((true, false)) => Finding::note(
+            "xdp",
+            format!("{driver} has native XDP, but not while packets come merged (see gro): mcrd takes skb mode"),
+        ),
         Some(features) if features.native => Finding::ok("xdp", format!("{driver} has native XDP")),
+        // veth_set_xdp_features(), drivers/net/veth.c.
+        Some(_) if interface.link.kind == "veth" => {
+            let finding = Finding::note(
+                "xdp",
+                "veth has no native XDP while its peer sends on more queues than it receives on: mcrd takes skb mode, which is slower",
+            );
+            match interface.channels.map(|channels| (channels.rx, channels.max[0])) {
+                Some((rx, most)) if most > rx => finding.fix(format!("ethtool -L {} rx {most}", interface.word())),
+                _ => finding,
+            }
+        }
         Some(_) => {
             Finding::note("xdp", format!("{driver} has no native XDP: mcrd takes skb mode, which works and is slower"))
         }
@@ -126,6 +141,7 @@ mod tests {
             finding::Severity,
         },
         kernel::{
+            ethtool::{Channels, Feature},
             holders::Holder,
             link::{AttachedXdp, Link},
             netdev::XdpFeatures,
@@ -177,6 +193,28 @@ mod tests {
         }
         let there = Host { daemon: daemon(true), ..root() };
         assert_eq!(xdp_program(&interface, &there).expect("always").severity, Severity::Problem);
+    }
+
+    #[test]
+    fn native_xdp() {
+        let with = |driver: &str, native| Interface {
+            nic: Nic { name: "eth0".into(), driver: driver.into(), ..Nic::default() },
+            link: Link { kind: driver.into(), ..Link::default() },
+            xdp_features: Some(XdpFeatures { native, zero_copy: false }),
+            channels: Some(Channels { rx: 1, tx: 1, max: [4, 4, 0] }),
+            ..Interface::default()
+        };
+        let judged = |interface: &Interface| {
+            let finding = xdp(interface, &root()).expect("always");
+            (finding.severity, finding.fix)
+        };
+        assert_eq!(judged(&with("veth", true)), (Severity::Ok, None));
+        assert_eq!(judged(&with("veth", false)), (Severity::Note, Some("ethtool -L eth0 rx 4".into())));
+        assert_eq!(judged(&with("bridge", false)), (Severity::Note, None));
+        let mut merging = with("virtio_net", true);
+        merging.features.insert("rx-gro-hw".into(), Feature { on: true, changeable: false });
+        assert_eq!(judged(&merging), (Severity::Note, None));
+        assert_eq!(judged(&Interface::default()).0, Severity::NotChecked, "a kernel that does not tell");
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub fn mtu(interface: &Interface, _: &Host) -> Option<Finding> {
 pub fn vlan_offload(interface: &Interface, host: &Host) -> Option<Finding> {
     let id = "vlan-offload";
     let fix = format!("ethtool -K {} rx-vlan-offload off", interface.word());
+    if interface.link.kind == "bridge" {
+        return Some(Finding::warning(
+            id,
+            "a bridge takes VLAN tags out of packets: a rule with `vlan` matches nothing here, and one without matches tagged packets too",
+        ));
+    }
     Some(match interface.feature(RX_VLAN_HW_PARSE) {
         Some((true, false)) => Finding::warning(
             id,
@@ -41,11 +47,10 @@ pub fn vlan_offload(interface: &Interface, host: &Host) -> Option<Finding> {
                 interface.driver()
             ),
         ),
-        Some((true, true)) if host.serves(&interface.nic.name).is_some() => Finding::note(
-            id,
-            "VLAN tags are taken out of packets: in order for an egress; mcrd has turned it off where it is an ingress",
-        )
-        .fix(fix),
+        Some((true, true)) if host.serves(&interface.nic.name).is_some() => {
+            // mcrd has turned it off where it receives; `status` warns where it could not.
+            Finding::ok(id, "VLAN tags are taken out of packets, as an egress does not mind")
+        }
         Some((true, true)) => {
             Finding::note(id, "VLAN tags are taken out of packets: mcrd turns that off while it receives here").fix(fix)
         }

@@ -19,6 +19,8 @@ pub fn queues(interface: &Interface, host: &Host) -> Option<Finding> {
     let set = |wanted: u32| {
         let [rx, tx, both] = interface.channels?.max;
         let name = interface.word();
+        // With queues to spare it takes some of its own for XDP, and zero-copy is lost (docs/kernel.md).
+        let wanted = if nic.driver == "virtio_net" { both } else { wanted };
         match (wanted.min(both), wanted.min(rx).min(tx)) {
             (more, _) if more > 0 => Some((more, format!("ethtool -L {name} combined {more}"))),
             (_, more) if more > 0 => Some((more, format!("ethtool -L {name} rx {more} tx {more}"))),
@@ -28,7 +30,7 @@ pub fn queues(interface: &Interface, host: &Host) -> Option<Finding> {
     if nic.rx_queues > cpus {
         let found = format!("{} receive queues for {cpus} CPUs: each worker serves several", nic.rx_queues);
         let finding = Finding::note("queues", found);
-        return Some(match set(cpus) {
+        return Some(match set(cpus).filter(|(queues, _)| *queues < nic.rx_queues) {
             Some((_, command)) => finding.fix(command),
             None => finding,
         });
@@ -82,8 +84,10 @@ pub fn rss(interface: &Interface, _: &Host) -> Option<Finding> {
 
 /// Whether several CPUs serve the queues' interrupts.
 pub fn irq_affinity(interface: &Interface, host: &Host) -> Option<Finding> {
-    let receiving: Vec<&Interrupt> =
+    let mut receiving: Vec<&Interrupt> =
         interface.interrupts.iter().filter(|interrupt| receives(&interrupt.name)).collect();
+    // Those in use: the device may have more.
+    receiving.truncate(interface.nic.rx_queues as usize);
     if receiving.len() < 2 || host.cpus.len() < 2 {
         return None;
     }
@@ -149,6 +153,13 @@ mod tests {
         assert_eq!(judged(&nic(1, 1, [2, 2, 0]), 4), note("ethtool -L eth0 rx 2 tx 2"));
         assert_eq!(judged(&nic(1, 1, [0, 0, 1]), 4), note(""));
         assert_eq!(judged(&nic(4, 2, [4, 4, 0]), 4), note(""));
+        let virtio = |queues| {
+            let mut interface = nic(queues, queues, [0, 0, 4]);
+            interface.nic.driver = "virtio_net".into();
+            interface
+        };
+        assert_eq!(judged(&virtio(1), 2), note("ethtool -L eth0 combined 4"), "all, or zero-copy is lost");
+        assert_eq!(judged(&virtio(4), 2), note(""));
         assert_eq!(judged(&nic(4, 4, [0, 0, 8]), 4).0, Severity::Ok);
         assert_eq!(judged(&nic(1, 1, [0, 0, 8]), 1).0, Severity::Ok);
     }
