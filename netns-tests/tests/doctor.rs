@@ -8,7 +8,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use mcr_userspace::kernel::program::{Attachment, Program};
+use mcr_userspace::{
+    kernel::program::{Attachment, Program},
+    xsk::{
+        port::{Bind, Port, Quota},
+        umem::Memory,
+    },
+};
 use netns_tests::{
     daemon::Daemon,
     deadline::{SOON, until},
@@ -224,6 +230,23 @@ fn another_program_is_in_the_way() -> Result<()> {
     assert_eq!(report.severity("zero-copy"), "note", "veth has none, whoever asks");
     relay.enter(|| Ok(program.detach(attached)?))?;
     assert_eq!(examine(relay, &["v1"])?.severity("xdp-program"), "ok");
+    Ok(())
+}
+
+/// Found even where the driver has no zero-copy: the queue is not to be had in any mode.
+#[test]
+fn another_socket_is_in_the_way() -> Result<()> {
+    needs_root!();
+    let network = chain()?;
+    let socket = network.relay().enter(|| {
+        let (memory, _pool) = Memory::new(64, 2048)?;
+        Ok(Port::open(&memory, "v1", 0, Bind::Copy, Quota { fill: 0, send: 0 })?)
+    })?;
+    let report = examine(network.relay(), &["v1"])?;
+    let finding = report.find("zero-copy");
+    ensure!(finding.severity == "problem" && finding.found.contains("AF_XDP socket"), "{finding:?}");
+    drop(socket);
+    assert_eq!(examine(network.relay(), &["v1"])?.severity("zero-copy"), "note");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use netns_tests::{
     doctor::{Report, words},
     needs_root, rules,
@@ -78,6 +78,26 @@ fn virtio() -> Result<()> {
     assert_eq!(report.find("zero-copy").found, "mcrd has it here");
     let report = examine(&guest, &["eth0"], nobody)?;
     assert_eq!((report.severity("xdp-program"), report.severity("zero-copy")), ("ok", "not_checked"));
+    relay.stop()?;
+    guest.healthy()
+}
+
+/// The oldest kernel does not tell of native XDP, and its virtio_net has no zero-copy.
+#[test]
+fn an_old_kernel() -> Result<()> {
+    needs_root!();
+    let kernel = kernel::all()?.into_iter().find(|kernel| kernel.name == "6.1").context("no kernel 6.1")?;
+    let guest = Machine { kernel, cpus: 2, memory: 768, nics: wire::INSIDE.into() }.boot()?;
+    wire::inside(&guest)?;
+    let report = examine(&guest, &["eth1"], "/run/nobody.sock")?;
+    for (id, severity) in [("kernel", "note"), ("xdp", "not_checked"), ("zero-copy", "note"), ("xdp-program", "ok")] {
+        assert_eq!(report.severity(id), severity, "{:?}", report.find(id));
+    }
+    ensure!(report.find("zero-copy").found.contains("from Linux 6.13"), "{report:?}");
+    // What it may attach in spite of that, mcrd knows.
+    let relay = Relay::start(&guest, &rules::file(&rules::streams(1, "eth1", "eth2")), "")?;
+    let report = Report::of(&relay.ctl("doctor eth1 --json")?)?;
+    assert_eq!((report.severity("xdp"), report.severity("xdp-program")), ("ok", "ok"), "{report:?}");
     relay.stop()?;
     guest.healthy()
 }

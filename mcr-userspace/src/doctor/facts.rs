@@ -159,6 +159,11 @@ impl Interface {
         quoted(&self.nic.name)
     }
 
+    /// Whether it is up, with a carrier or without.
+    pub fn is_up(&self) -> bool {
+        self.link.flags & libc::IFF_UP as u32 != 0
+    }
+
     /// Its driver's name, for a sentence.
     pub fn driver(&self) -> &str {
         if self.nic.driver.is_empty() { "its driver" } else { &self.nic.driver }

@@ -63,7 +63,7 @@ pub fn kind(interface: &Interface) -> (Finding, bool) {
 
 /// Whether packets can come and go.
 pub fn link(interface: &Interface, _: &Host) -> Option<Finding> {
-    Some(if interface.link.flags & libc::IFF_UP as u32 == 0 {
+    Some(if !interface.is_up() {
         Finding::problem("link", "it is down").fix(format!("ip link set dev {} up", interface.word()))
     } else if !interface.link.carrier {
         Finding::warning("link", "it is up, without a carrier: nobody is at the other end, or that one is down")

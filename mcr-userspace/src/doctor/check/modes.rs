@@ -99,13 +99,17 @@ pub fn zero_copy(interface: &Interface, host: &Host) -> Option<Finding> {
         });
     }
     let old = host.kernel.is_some_and(|version| version < VIRTIO_ZERO_COPY);
-    if nic.driver == "virtio_net" && old {
+    let busy = interface.zero_copy == ZeroCopy::InUse;
+    if nic.driver == "virtio_net" && old && !busy {
         return Some(copied("virtio_net has it from Linux 6.13"));
     }
-    if interface.xdp_features.is_some_and(|features| !features.zero_copy) {
+    if interface.xdp_features.is_some_and(|features| !features.zero_copy) && !busy {
         return Some(copied(&format!("{driver} has none")));
     }
     Some(match &interface.zero_copy {
+        ZeroCopy::InUse => {
+            Finding::problem("zero-copy", "queue 0 has another program's AF_XDP socket: end its owner first")
+        }
         ZeroCopy::Granted => Finding::ok("zero-copy", format!("{driver} grants it")),
         ZeroCopy::Refused(why) => {
             let finding = copied(&format!("{driver} refuses it: {why}"));
@@ -114,14 +118,12 @@ pub fn zero_copy(interface: &Interface, host: &Host) -> Option<Finding> {
                 false => finding,
             }
         }
-        ZeroCopy::InUse => {
-            Finding::problem("zero-copy", "queue 0 has another program's AF_XDP socket: end its owner first")
-        }
         ZeroCopy::NotAsked(why) => {
             let finding = Finding::not_checked("zero-copy", format!("{driver} was not asked: {why}"));
-            match interface.link.xdp {
-                Some(_) => finding,
-                None => finding.fix(format!("sudo mcrctl doctor {}", interface.word())),
+            // Asking again helps where nothing else is in the way.
+            match interface.link.xdp.is_none() && interface.is_up() {
+                true => finding.fix(format!("sudo mcrctl doctor {}", interface.word())),
+                false => finding,
             }
         }
     })
@@ -224,6 +226,7 @@ mod tests {
             nic: nic(driver),
             xdp_features: Some(XdpFeatures { native: true, zero_copy: true }),
             zero_copy,
+            link: Link { flags: libc::IFF_UP as u32, ..Link::default() },
             ..Interface::default()
         };
         let judged = |interface: &Interface, host: &Host| zero_copy(interface, host).expect("always");
