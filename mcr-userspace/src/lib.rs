@@ -8,4 +8,5 @@ pub mod kernel;
 pub mod xsk;
 pub mod forward;
 pub mod daemon;
+pub mod doctor;
 pub mod probe;

@@ -12,6 +12,7 @@ pub mod process;
 pub mod programs;
 
 pub mod daemon;
+pub mod doctor;
 
 pub mod packet;
 pub mod raw;

@@ -52,6 +52,14 @@ pub(super) enum Command {
     },
     /// Show the daemon, its interfaces and its workers
     Status,
+    /// Examine interfaces and this host, with or without a daemon: what stands in the way, and the command that mends it
+    ///
+    /// Exit code 0 where there is no problem, 1 where there is one. Commands are for a root shell.
+    Doctor {
+        /// Interfaces [default: the daemon's, or all that are up]
+        #[arg(value_name = "IF")]
+        interfaces: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

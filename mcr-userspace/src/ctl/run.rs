@@ -16,6 +16,7 @@ use crate::{
         client::{Client, socket_path},
         protocol::{Request, Response},
     },
+    doctor::examine,
     rules::check::check_rule,
 };
 
@@ -61,6 +62,7 @@ fn say(line: &str) {
 fn execute(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let request = match &cli.command {
         Command::Check { file } => return check(file, cli.json, out),
+        Command::Doctor { interfaces } => return doctor(interfaces, cli, out),
         Command::Stats { name, watch: true } => {
             let mut client = connect(cli)?;
             return watch::watch(|| ask(&mut client, &Request::Stats { rule: name.clone() }), cli.json, out);
@@ -111,6 +113,15 @@ fn add_request(args: &AddArgs) -> Result<Request, Failure> {
     }
     let lines = problems.iter().map(|problem| format!("mcrctl: {}: {}", args.flag(&problem.key), problem.message));
     Err(Failure::Said(USAGE, lines.collect()))
+}
+
+fn doctor(interfaces: &[String], cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let report = examine(interfaces, &socket_path(cli.socket.clone()));
+    match cli.json {
+        true => report.json(out)?,
+        false => report.text(out)?,
+    }
+    if report.has_problem() { Err(Failure::Said(REFUSED, Vec::new())) } else { Ok(()) }
 }
 
 fn check(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {

@@ -93,7 +93,13 @@ impl State {
         };
         for (nic, role, mode) in &wanted {
             if !self.interfaces.serves(&nic.name, *role, plan.workers) {
-                self.interfaces.attach(nic, *role, *mode, &mut self.program, fleet)?;
+                // Before the program: a driver may start its queues anew.
+                let changed = *role == Role::Ingress && self.offloads.keep_tags(nic);
+                let attached = self.interfaces.attach(nic, *role, *mode, &mut self.program, fleet);
+                if attached.is_err() && changed {
+                    self.offloads.restore(nic);
+                }
+                attached?;
             }
         }
         Ok(())
@@ -103,6 +109,7 @@ impl State {
     pub fn activate(&mut self, rule: &Rule, lineage: u64, seen: &mut Seen) -> Result<Arc<Active>, Obstacle> {
         let wanted = self.survey(rule, seen)?;
         self.ensure_interfaces(&wanted).map_err(Obstacle::Wrong)?;
+        self.offloads.hint(rule);
         self.start(rule, lineage).map_err(Obstacle::Wrong)
     }
 

@@ -1,10 +1,11 @@
 //! The daemon: what it was told, what it holds, and what it does about it.
 
 pub mod options;
-mod fit;
+pub(crate) mod fit;
 mod fleet;
 mod stock;
-mod modes;
+pub(crate) mod modes;
+mod offloads;
 mod sockets;
 mod interfaces;
 mod slots;
@@ -16,3 +17,5 @@ mod report;
 mod metrics;
 mod handler;
 pub mod run;
+
+pub(crate) use fleet::allowed_cpus;

@@ -32,7 +32,7 @@ pub struct Grant {
 
 /// What comes of asking for zero-copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum ZeroCopy {
+pub enum Answer {
     /// The kernel grants it.
     Granted,
     /// It grants it, and yet packets may be lost, for this reason: only who demands it gets it.
@@ -56,7 +56,7 @@ fn decide(
     nic: &Nic,
     mode: Mode,
     mut attach: impl FnMut(Attachment) -> io::Result<()>,
-    zero_copy: impl FnOnce() -> ZeroCopy,
+    zero_copy: impl FnOnce() -> Answer,
 ) -> anyhow::Result<Grant> {
     let (name, driver) = (&nic.name, driver_of(nic));
     let copy = |attachment, reason: String| Ok(Grant { attachment, zero_copy: false, reason });
@@ -77,13 +77,13 @@ fn decide(
     }
     let granted = |reason| Ok(Grant { attachment: Attachment::Driver, zero_copy: true, reason });
     match zero_copy() {
-        ZeroCopy::Granted => granted(String::new()),
-        ZeroCopy::Doubtful(why) if mode == Mode::Zerocopy => granted(why),
-        ZeroCopy::Doubtful(why) => copy(Attachment::Driver, format!("{why}; mode zerocopy takes it all the same")),
-        ZeroCopy::Refused(why) if mode == Mode::Zerocopy => bail!(
+        Answer::Granted => granted(String::new()),
+        Answer::Doubtful(why) if mode == Mode::Zerocopy => granted(why),
+        Answer::Doubtful(why) => copy(Attachment::Driver, format!("{why}; mode zerocopy takes it all the same")),
+        Answer::Refused(why) if mode == Mode::Zerocopy => bail!(
             "{name}: mode zerocopy, but {driver} grants no zero-copy: {why}; leave the choice to mcrd with mode auto"
         ),
-        ZeroCopy::Refused(why) => copy(Attachment::Driver, format!("{driver} grants no zero-copy: {why}")),
+        Answer::Refused(why) => copy(Attachment::Driver, format!("{driver} grants no zero-copy: {why}")),
     }
 }
 
@@ -109,9 +109,9 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
 }
 
 /// Asks the driver for zero-copy on a UMEM made for the question: one that has seen a refusal can be bound no more.
-fn ask_for_zero_copy(nic: &Nic) -> ZeroCopy {
+pub fn ask_for_zero_copy(nic: &Nic) -> Answer {
     if let Some(why) = zero_copy_trap(nic) {
-        return ZeroCopy::Refused(why);
+        return Answer::Refused(why);
     }
     let quota = Quota { fill: 0, send: 0 };
     let asked = Memory::new(0, 64, 2048).and_then(|(memory, _pool)| {
@@ -119,11 +119,11 @@ fn ask_for_zero_copy(nic: &Nic) -> ZeroCopy {
     });
     match asked {
         Ok(port) if port.is_zero_copy() => match zero_copy_doubt(nic, Path::new(VIRTIO_NET_STATE).exists()) {
-            None => ZeroCopy::Granted,
-            Some(why) => ZeroCopy::Doubtful(why),
+            None => Answer::Granted,
+            Some(why) => Answer::Doubtful(why),
         },
-        Ok(_) => ZeroCopy::Refused("granted a copy instead".to_owned()),
-        Err(error) => ZeroCopy::Refused(format!("{:#}", error)),
+        Ok(_) => Answer::Refused("granted a copy instead".to_owned()),
+        Err(error) => Answer::Refused(format!("{:#}", error)),
     }
 }
 

@@ -95,7 +95,8 @@ impl State {
     fn warnings(&self) -> Vec<String> {
         let waiting = self.live.iter().filter(|(_, live)| live.active.is_none());
         let lost = self.interfaces.iter().map(|interface| interface.lost.clone()).filter(|lost| !lost.is_empty());
-        waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting)).chain(lost).collect()
+        let waiting = waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting));
+        waiting.chain(lost).chain(self.offloads.warnings(&self.set)).collect()
     }
 
     /// What a rule has counted under its name: before it was replaced, in the one that is being replaced, and now.

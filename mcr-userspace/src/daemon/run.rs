@@ -108,6 +108,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         flows: Flows::new(maps),
         fleet: None,
         interfaces: Interfaces::default(),
+        offloads: Default::default(),
         live: Default::default(),
         retiring: Vec::new(),
         slots: Slots::new(config.limits.rules),
@@ -170,6 +171,7 @@ fn stop(shared: &Shared) -> anyhow::Result<Totals> {
     let sockets = state.fleet.as_mut().map(Fleet::stop);
     // Some drivers reset the link when the program goes: nothing is under way any more. The sockets are closed last.
     state.interfaces.detach_all(&mut state.program);
+    state.offloads.restore_all();
     drop(sockets);
     Ok(state.totals())
 }

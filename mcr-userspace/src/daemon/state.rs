@@ -8,6 +8,7 @@ use super::{
     active::{Active, OutputReading, Reading, add},
     fleet::Fleet,
     interfaces::Interfaces,
+    offloads::Offloads,
     options::Options,
     slots::Slots,
 };
@@ -32,6 +33,8 @@ pub struct State {
     pub fleet: Option<Fleet>,
     /// Interfaces with sockets.
     pub interfaces: Interfaces,
+    /// What was changed on those that rules match on.
+    pub offloads: Offloads,
     /// The truth.
     pub set: RuleSet,
     /// What each rule of the set is doing.

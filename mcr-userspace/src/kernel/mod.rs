@@ -1,5 +1,12 @@
 //! What the kernel is asked and told: interfaces, the XDP program, the maps of rules.
 
+pub mod ifreq;
+pub mod ethtool;
+mod netlink;
+pub mod link;
+pub mod netdev;
+pub mod holders;
+pub mod interrupts;
 pub mod nic;
 pub mod program;
 pub mod words;

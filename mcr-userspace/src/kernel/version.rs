@@ -6,10 +6,14 @@ use std::{fs, sync::OnceLock};
 /// immediately after transmission"). Before, only once the ring is empty.
 pub fn shows_tx_consumer() -> bool {
     static SHOWS: OnceLock<bool> = OnceLock::new();
-    *SHOWS.get_or_init(|| {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        parse(&release).is_some_and(|version| version >= (6, 17))
-    })
+    *SHOWS.get_or_init(|| release().1.is_some_and(|version| version >= (6, 17)))
+}
+
+/// The running kernel's release, and its first two numbers.
+pub fn release() -> (String, Option<(u32, u32)>) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let numbers = parse(&release);
+    (release, numbers)
 }
 
 /// Major and minor number of a release such as `6.12.41+deb13-amd64`.

@@ -21,13 +21,13 @@ fn nic() -> Nic {
 
 /// A driver: errno of native XDP, and what it says to zero-copy.
 #[derive(Clone, Copy)]
-struct Driver(Option<i32>, fn(String) -> ZeroCopy);
+struct Driver(Option<i32>, fn(String) -> Answer);
 
-const GOOD: Driver = Driver(None, |_| ZeroCopy::Granted);
-const COPIES: Driver = Driver(None, ZeroCopy::Refused);
-const WRONG: Driver = Driver(None, ZeroCopy::Doubtful);
-const OLD: Driver = Driver(Some(libc::EOPNOTSUPP), ZeroCopy::Refused);
-const TAKEN: Driver = Driver(Some(libc::EBUSY), ZeroCopy::Refused);
+const GOOD: Driver = Driver(None, |_| Answer::Granted);
+const COPIES: Driver = Driver(None, Answer::Refused);
+const WRONG: Driver = Driver(None, Answer::Doubtful);
+const OLD: Driver = Driver(Some(libc::EOPNOTSUPP), Answer::Refused);
+const TAKEN: Driver = Driver(Some(libc::EBUSY), Answer::Refused);
 
 fn ask(mode: Mode, Driver(native, zero_copy): Driver) -> Result<(Attachment, bool, String), String> {
     let attach = |how| match (how, native) {

@@ -1,0 +1,217 @@
+//! Asks the machine: the one place that does.
+
+use std::{fs, io, path::Path};
+
+use super::{
+    check,
+    facts::{Daemon, Host, Interface, ZeroCopy},
+    finding::{Finding, quoted},
+    report::{Examined, Report},
+};
+use crate::{
+    control::{
+        client::Client,
+        protocol::{Request, Response},
+    },
+    daemon::{
+        allowed_cpus,
+        modes::{Answer, ask_for_zero_copy},
+    },
+    kernel::{
+        ethtool::{Ethtool, TX_VLAN_HW_INSERT},
+        holders, interrupts,
+        link::{self, Link},
+        netdev::xdp_features,
+        nic::Nic,
+        version,
+    },
+};
+
+/// Version of the report's object.
+const VERSION: u32 = 1;
+
+/// Examines these interfaces; where none is named, those of the daemon on `socket`, or else all that are up.
+pub fn examine(names: &[String], socket: &Path) -> Report {
+    let links = link::all().unwrap_or_default();
+    let host = host(names, socket);
+    let wanted = if names.is_empty() { by_default(&links, &host.daemon) } else { unique(names) };
+    let mut findings = check::host(&host);
+    if wanted.is_empty() {
+        findings.push(Finding::note("interfaces", "no Ethernet interface is up here; `ip link` lists all"));
+    }
+    // A driver is asked for a socket only where the user has named its interface: on some that starts a queue anew.
+    let ask = !names.is_empty();
+    let interfaces = wanted.iter().map(|name| interface(name, &links, &host, ask)).collect();
+    Report { version: VERSION, host: findings, interfaces }
+}
+
+fn interface(name: &str, links: &[Link], host: &Host, ask: bool) -> Examined {
+    let (nic, link) = match (Nic::read(name), links.iter().find(|link| link.name == name)) {
+        (Ok(nic), Some(link)) => (nic, link),
+        (Err(error), _)
+            if error.raw_os_error() != Some(libc::ENODEV) && error.kind() != io::ErrorKind::InvalidInput =>
+        {
+            let finding = Finding::not_checked("name", format!("the kernel does not describe it: {error}"));
+            return Examined { name: name.to_owned(), findings: vec![finding], ..Examined::default() };
+        }
+        _ => {
+            let others: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
+            let findings = vec![check::missing(name, &others)];
+            return Examined { name: name.to_owned(), findings, ..Examined::default() };
+        }
+    };
+    let facts = facts(nic, link, links, host, ask);
+    let findings = check::interface(&facts, host);
+    Examined {
+        name: name.to_owned(),
+        driver: Some(facts.nic.driver),
+        bus: Some(facts.bus),
+        kind: Some(facts.link.kind),
+        mtu: Some(facts.nic.mtu),
+        rx_queues: Some(facts.nic.rx_queues),
+        tx_queues: Some(facts.nic.tx_queues),
+        findings,
+    }
+}
+
+fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Interface {
+    let name_of =
+        |index: Option<u32>| links.iter().find(|other| Some(other.ifindex) == index).map(|other| other.name.clone());
+    let ports = links.iter().filter(|other| other.master == Some(link.ifindex)).map(|other| other.name.clone());
+    let other_end = name_of(link.other_end);
+    let keeps_tags = |name: &String| {
+        let feature = Ethtool::new(name).and_then(|ethtool| ethtool.feature(TX_VLAN_HW_INSERT)).ok()??;
+        Some(feature.on)
+    };
+    let ethtool = Ethtool::new(&nic.name).ok();
+    let zero_copy = zero_copy(&nic, link, host, ask);
+    Interface {
+        link: link.clone(),
+        bus: ethtool.as_ref().and_then(|ethtool| ethtool.driver().ok()).map(|driver| driver.bus).unwrap_or_default(),
+        ports: ports.collect(),
+        master: name_of(link.master),
+        other_end_keeps_tags: other_end.as_ref().and_then(keeps_tags),
+        other_end,
+        wireless: fs::exists(format!("/sys/class/net/{}/phy80211", nic.name)).unwrap_or(false),
+        channels: ethtool.as_ref().and_then(|ethtool| ethtool.channels().ok()),
+        rings: ethtool.as_ref().and_then(|ethtool| ethtool.rings().ok()).filter(|rings| rings.rx > 0),
+        features: ethtool.as_ref().and_then(|ethtool| ethtool.features().ok()).unwrap_or_default(),
+        hashes_udp_ports: ethtool.as_ref().and_then(|ethtool| ethtool.hashes_udp_ports().ok()?),
+        interrupts: interrupts::of(&nic.name),
+        xdp_features: xdp_features(nic.ifindex).ok(),
+        holders: link.xdp.map(|xdp| holders::of(xdp.program)).unwrap_or_default(),
+        zero_copy,
+        nic,
+    }
+}
+
+/// Asks the driver as mcrd does, where that disturbs nobody.
+fn zero_copy(nic: &Nic, link: &Link, host: &Host, ask: bool) -> ZeroCopy {
+    let not_asked = |why: &str| ZeroCopy::NotAsked(why.to_owned());
+    if link.xdp.is_some() {
+        return not_asked("an XDP program is attached, and its packets might be interrupted");
+    }
+    if !host.is_privileged() {
+        return not_asked("that needs root");
+    }
+    if !ask {
+        return not_asked("that may interrupt its packets for a moment, so only an interface that is named is asked");
+    }
+    if link.flags & libc::IFF_UP as u32 == 0 {
+        return not_asked("it is down");
+    }
+    let busy = io::Error::from_raw_os_error(libc::EBUSY).to_string();
+    match ask_for_zero_copy(nic) {
+        Answer::Granted => ZeroCopy::Granted,
+        Answer::Doubtful(why) => ZeroCopy::Doubtful(why),
+        Answer::Refused(why) if why.contains(&busy) => ZeroCopy::InUse,
+        Answer::Refused(why) => ZeroCopy::Refused(why),
+    }
+}
+
+fn host(names: &[String], socket: &Path) -> Host {
+    let (release, kernel) = version::release();
+    let words: Vec<String> =
+        std::iter::once("doctor".to_owned()).chain(names.iter().map(|name| quoted(name))).collect();
+    Host {
+        release,
+        kernel,
+        capabilities: capabilities(),
+        memlock: memlock(),
+        cpus: allowed_cpus(),
+        irqbalance: runs("irqbalance"),
+        daemon: daemon(socket),
+        mcrd: mcrd(),
+        command: words.join(" "),
+    }
+}
+
+/// The daemon of this socket, if it answers.
+fn daemon(socket: &Path) -> Daemon {
+    let silent = |why: String| Daemon::Silent { socket: fs::exists(socket).unwrap_or(true), why };
+    let answer = Client::connect(socket).and_then(|mut client| client.call(&Request::Status {}));
+    match answer {
+        Ok(Response::Status(status)) => Daemon::Runs {
+            elsewhere: is_elsewhere(status.pid),
+            version: status.version,
+            pid: status.pid,
+            interfaces: status.interfaces,
+        },
+        Ok(_) => silent(format!("what answers on {} is not mcrd", socket.display())),
+        Err(error) => silent(error.to_string()),
+    }
+}
+
+/// Whether a process is in another network namespace; `false` where that cannot be seen.
+fn is_elsewhere(pid: u32) -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    match (namespace("self"), namespace(&pid.to_string())) {
+        (Some(own), Some(other)) => own != other,
+        _ => false,
+    }
+}
+
+/// The effective capabilities of this process (proc(5), `CapEff`).
+fn capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// The limit on locked memory; `None` where there is none.
+fn memlock() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Memlock).current
+}
+
+fn runs(name: &str) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut names = processes.filter_map(|process| fs::read_to_string(process.path().join("comm")).ok());
+    names.any(|comm| comm.trim() == name)
+}
+
+/// The mcrd beside this program, or what finds one.
+fn mcrd() -> String {
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name("mcrd")).filter(|path| path.is_file());
+    beside.and_then(|path| path.to_str().map(quoted)).unwrap_or_else(|| "$(command -v mcrd)".to_owned())
+}
+
+/// The daemon's interfaces, or else all Ethernet ones that are up.
+fn by_default(links: &[Link], daemon: &Daemon) -> Vec<String> {
+    if let Daemon::Runs { elsewhere: false, interfaces, .. } = daemon
+        && !interfaces.is_empty()
+    {
+        return interfaces.iter().map(|interface| interface.name.clone()).collect();
+    }
+    let is_used = |link: &&Link| link.hardware == libc::ARPHRD_ETHER && link.flags & libc::IFF_UP as u32 != 0;
+    links.iter().filter(is_used).map(|link| link.name.clone()).collect()
+}
+
+fn unique(names: &[String]) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for name in names {
+        if !unique.contains(name) {
+            unique.push(name.clone());
+        }
+    }
+    unique
+}

@@ -1,0 +1,13 @@
+//! `mcrctl doctor`: what on this host and on its interfaces stands in mcr's way, and the command that mends it.
+//!
+//! Facts are gathered first, in one place; then each check judges them by itself, asking nothing more. So a judgement is tested with
+//! facts of any machine. What a check could not learn it says; it never counts as in order.
+
+mod facts;
+mod finding;
+mod gather;
+mod check;
+mod report;
+
+pub use gather::examine;
+pub use report::Report;

@@ -1,0 +1,80 @@
+//! Questions about one interface by its name: `ioctl`s with a `struct ifreq` (netdevice(7)).
+
+use std::{
+    ffi::{CStr, CString},
+    io, mem,
+    net::{Ipv4Addr, UdpSocket},
+    os::fd::AsRawFd,
+};
+
+use libc::c_char;
+
+/// A socket to ask about one interface of the network namespace that it was made in.
+#[derive(Debug)]
+pub(super) struct Asker {
+    socket: UdpSocket,
+    name: [c_char; libc::IFNAMSIZ],
+}
+
+impl Asker {
+    /// Asks about `name`; `ENODEV` where there is no such interface.
+    pub(super) fn new(name: &str) -> io::Result<Self> {
+        let text = CString::new(name)?;
+        if text.as_bytes_with_nul().len() > libc::IFNAMSIZ {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        let mut buffer = [0; libc::IFNAMSIZ];
+        for (to, from) in buffer.iter_mut().zip(text.as_bytes()) {
+            *to = *from as c_char;
+        }
+        let asker = Self { socket: UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?, name: buffer };
+        asker.ifindex()?;
+        Ok(asker)
+    }
+
+    /// One `ioctl`, and the request as the kernel left it.
+    pub(super) fn request(&self, request: libc::Ioctl) -> io::Result<libc::ifreq> {
+        let mut ifreq = self.named();
+        self.ioctl(request, &mut ifreq)?;
+        Ok(ifreq)
+    }
+
+    /// An `ioctl` that is handed `words`, which must be as long as the kernel reads and writes for it, and its result.
+    pub(super) fn hand_over(&self, request: libc::Ioctl, words: &mut [u32]) -> io::Result<libc::c_int> {
+        let mut ifreq = self.named();
+        ifreq.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
+        self.ioctl(request, &mut ifreq)
+    }
+
+    /// The interface's index.
+    pub(super) fn ifindex(&self) -> io::Result<u32> {
+        // SAFETY: SIOCGIFINDEX fills this member.
+        Ok(unsafe { self.request(libc::SIOCGIFINDEX)?.ifr_ifru.ifru_ifindex } as u32)
+    }
+
+    fn named(&self) -> libc::ifreq {
+        // SAFETY: `ifreq` is integers, bytes and a pointer: all zero is a value of it.
+        let mut ifreq: libc::ifreq = unsafe { mem::zeroed() };
+        ifreq.ifr_name = self.name;
+        ifreq
+    }
+
+    fn ioctl(&self, request: libc::Ioctl, ifreq: &mut libc::ifreq) -> io::Result<libc::c_int> {
+        // SAFETY: `ifreq` is a valid `struct ifreq`; where it carries a pointer, `hand_over` borrows its target for as long.
+        match unsafe { libc::ioctl(self.socket.as_raw_fd(), request, std::ptr::from_mut(ifreq)) } {
+            -1 => Err(io::Error::last_os_error()),
+            result => Ok(result),
+        }
+    }
+}
+
+/// The name that an interface has now.
+pub fn name_of(ifindex: u32) -> io::Result<String> {
+    let mut buffer = [0 as c_char; libc::IFNAMSIZ];
+    // SAFETY: the buffer has the IF_NAMESIZE bytes that the function may write.
+    if unsafe { libc::if_indextoname(ifindex, buffer.as_mut_ptr()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it ends with a NUL, as the function leaves it.
+    Ok(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_string_lossy().into_owned())
+}

@@ -1,0 +1,165 @@
+//! Interfaces as rtnetlink describes them (rtnetlink(7), linux/if_link.h): what an `ioctl` does not tell.
+
+use std::{fmt, io};
+
+use super::netlink::{ask, attributes, number, text};
+
+// linux/if_link.h.
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_PROMISCUITY: u16 = 30;
+const IFLA_CARRIER: u16 = 33;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_XDP: u16 = 43;
+const IFLA_ALLMULTI: u16 = 61;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+/// linux/rtnetlink.h: bytes of `struct ifinfomsg`.
+const IFINFOMSG: usize = 16;
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// What its addresses are like (linux/if_arp.h): `ARPHRD_ETHER` and others.
+    pub hardware: u16,
+    /// `IFF_UP` and others.
+    pub flags: u32,
+    /// What made it: `veth`, `bridge`, `vlan` and others; empty for a device.
+    pub kind: String,
+    /// The bridge or bond that it is a port of.
+    pub master: Option<u32>,
+    /// The veth's peer, or the interface that a VLAN is on, where that is in this network namespace.
+    pub other_end: Option<u32>,
+    /// Whether that one is in another network namespace.
+    pub other_end_elsewhere: bool,
+    /// Whether there is somebody at the other end of the cable.
+    pub carrier: bool,
+    /// Whether it takes every multicast packet, whoever asked for it: allmulticast, or promiscuous for a bridge or tcpdump.
+    pub takes_all_multicast: bool,
+    /// The XDP program that is attached.
+    pub xdp: Option<AttachedXdp>,
+}
+
+/// An XDP program as its interface shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachedXdp {
+    /// Where it runs.
+    pub mode: XdpPlace,
+    /// The program's id; 0 where there are several.
+    pub program: u32,
+}
+
+/// Where an XDP program runs (linux/if_link.h, `XDP_ATTACHED_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpPlace {
+    /// In the driver.
+    Driver,
+    /// In the stack.
+    Skb,
+    /// In the device.
+    Device,
+    /// In several of these.
+    Several,
+}
+
+impl fmt::Display for XdpPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Driver => "driver",
+            Self::Skb => "skb",
+            Self::Device => "offloaded",
+            Self::Several => "several",
+        })
+    }
+}
+
+/// All interfaces of this network namespace.
+pub fn all() -> io::Result<Vec<Link>> {
+    let answers = ask(libc::NETLINK_ROUTE, libc::RTM_GETLINK, libc::NLM_F_DUMP, &[0; IFINFOMSG])?;
+    Ok(answers.iter().filter_map(|answer| read(answer)).collect())
+}
+
+/// Reads a `struct ifinfomsg` and what follows it.
+fn read(message: &[u8]) -> Option<Link> {
+    let (head, rest) = message.split_first_chunk::<IFINFOMSG>()?;
+    let [_, _, type_low, type_high, i0, i1, i2, i3, f0, f1, f2, f3, ..] = *head;
+    let flags = u32::from_ne_bytes([f0, f1, f2, f3]);
+    let mut link = Link {
+        ifindex: u32::from_ne_bytes([i0, i1, i2, i3]),
+        hardware: u16::from_ne_bytes([type_low, type_high]),
+        flags,
+        takes_all_multicast: flags & (libc::IFF_PROMISC | libc::IFF_ALLMULTI) as u32 != 0,
+        ..Link::default()
+    };
+    for (kind, value) in attributes(rest) {
+        match kind {
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_LINK => link.other_end = number(value).filter(|&index| index != 0),
+            IFLA_LINK_NETNSID => link.other_end_elsewhere = true,
+            IFLA_MASTER => link.master = number(value),
+            IFLA_CARRIER => link.carrier = value.first() == Some(&1),
+            IFLA_PROMISCUITY | IFLA_ALLMULTI => link.takes_all_multicast |= number(value).is_some_and(|n| n > 0),
+            IFLA_LINKINFO => {
+                let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
+                link.kind = kind.map(|(_, value)| text(value)).unwrap_or_default();
+            }
+            IFLA_XDP => link.xdp = attached(value),
+            _ => {}
+        }
+    }
+    if link.other_end_elsewhere {
+        // An index of another namespace's.
+        link.other_end = None;
+    }
+    Some(link)
+}
+
+fn attached(value: &[u8]) -> Option<AttachedXdp> {
+    let find = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let mode = match find(IFLA_XDP_ATTACHED)?.first()? {
+        1 => XdpPlace::Driver,
+        2 => XdpPlace::Skb,
+        3 => XdpPlace::Device,
+        4 => XdpPlace::Several,
+        _ => return None,
+    };
+    Some(AttachedXdp { mode, program: find(IFLA_XDP_PROG_ID).and_then(number).unwrap_or(0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::netlink::attribute;
+
+    #[test]
+    fn the_loopback_is_listed() {
+        let links = all().expect("rtnetlink answers anybody");
+        let lo = links.iter().find(|link| link.name == "lo").expect("lo is there");
+        assert_eq!((lo.hardware, lo.kind.as_str(), lo.xdp), (libc::ARPHRD_LOOPBACK, "", None));
+    }
+
+    #[test]
+    fn a_peer_elsewhere_has_no_index_here() {
+        let mut message = vec![0; IFINFOMSG];
+        message[4..8].copy_from_slice(&9u32.to_ne_bytes());
+        let xdp = [attribute(IFLA_XDP_ATTACHED, &[2]), attribute(IFLA_XDP_PROG_ID, &42u32.to_ne_bytes())].concat();
+        message.extend(attribute(IFLA_IFNAME, b"v1\0"));
+        message.extend(attribute(IFLA_LINK, &2u32.to_ne_bytes()));
+        message.extend(attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"veth\0")));
+        message.extend(attribute(IFLA_XDP, &xdp));
+        let here = read(&message).expect("whole");
+        assert_eq!((here.ifindex, here.name.as_str(), here.kind.as_str()), (9, "v1", "veth"));
+        assert_eq!(here.other_end, Some(2));
+        assert_eq!(here.xdp, Some(AttachedXdp { mode: XdpPlace::Skb, program: 42 }));
+        message.extend(attribute(IFLA_LINK_NETNSID, &0u32.to_ne_bytes()));
+        let there = read(&message).expect("whole");
+        assert_eq!((there.other_end, there.other_end_elsewhere), (None, true));
+    }
+}
