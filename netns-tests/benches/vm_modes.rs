@@ -1,5 +1,5 @@
 //! What a packet costs a guest under each pair of modes: whether zero-copy and copy interfaces are better off with a memory each, or
-//! with copies at both ends. Under emulation: ratios of one run, and no figure of any real machine.
+//! with copies at both ends. Under emulation, where each instruction takes as long as any other: ratios of one run, and no figure of any real machine.
 //!
 //!     cargo build --release --workspace
 //!     MCR_BIN_DIR=target/release cargo bench -p netns-tests --bench vm_modes
@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 fn main() -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "taps and namespaces need root");
     let nics = [Nic::Tap(1), Nic::Tap(1)].into();
-    let guest = Machine { kernel: kernel::newest()?, cpus: 1, nics }.boot()?;
+    let guest = Machine { kernel: kernel::newest()?, cpus: 1, nics }.boot_counting()?;
     let network = wire::chain(&guest, 0, 1)?;
     let mut pairs: Vec<(&str, &str, Vec<f64>)> = Vec::new();
     for ingress in MODES {

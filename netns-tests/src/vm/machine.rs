@@ -41,6 +41,19 @@ impl Machine {
     /// # Errors
     /// With what is on the console, when it does not answer in time.
     pub fn boot(&self) -> Result<Guest> {
+        self.boot_with(&[])
+    }
+
+    /// The same, with a clock that goes on by what instructions the guest executes, and by real time while it executes none: what the
+    /// guest takes for its own CPU time does not depend on what else the host does.
+    ///
+    /// # Errors
+    /// As [`boot`](Self::boot).
+    pub fn boot_counting(&self) -> Result<Guest> {
+        self.boot_with(&["-icount", INSTRUCTION])
+    }
+
+    fn boot_with(&self, words: &[&str]) -> Result<Guest> {
         let directory = tempfile::Builder::new().prefix("mcrt-vm-").tempdir()?;
         let [initramfs, socket] = ["initramfs", "channel"].map(|name| directory.path().join(name));
         fs::write(&initramfs, initramfs::build(&self.kernel)?)?;
@@ -55,8 +68,13 @@ impl Machine {
         };
         // `-serial stdio`: the console is the process's standard output, shown when a test fails.
         command.args("-nodefaults -no-user-config -display none -no-reboot -serial stdio -cpu max".split(' '));
-        command.args(["-accel", ACCELERATOR, "-smp", &self.cpus.to_string(), "-m", MEMORY]);
-        command.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(&initramfs).args(["-append", &words()]);
+        command.args(words).args(["-accel", ACCELERATOR, "-smp", &self.cpus.to_string(), "-m", MEMORY]);
+        command
+            .arg("-kernel")
+            .arg(self.kernel.image())
+            .arg("-initrd")
+            .arg(&initramfs)
+            .args(["-append", &kernel_words()]);
         command.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=channel,name=mcr"]);
         command.args(["-chardev", &format!("socket,id=channel,path={}", socket.display())]);
         let mut wires = Vec::new();
@@ -81,6 +99,8 @@ impl Machine {
 /// One thread for all processors. With one for each, QEMU 7.2 may run a translation that is older than the code: a kernel
 /// that patches itself while another processor runs through the place dies of an int3 then, one boot in five.
 const ACCELERATOR: &str = "tcg,thread=single";
+/// 2^2 ns for each instruction, a little less than emulation takes.
+const INSTRUCTION: &str = "shift=2,sleep=on";
 /// QEMU's program for this kind of machine.
 const QEMU: &str = "qemu-system-x86_64";
 /// A panic ends the machine; IPv6 would add packets of its own; emulated processors need no protection from each other.
@@ -98,7 +118,7 @@ pub(super) const SET_ASIDE: Range<u64> = 0x4000_0000..0x4400_0000;
 pub(super) const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 
 /// The kernel's command line.
-fn words() -> String {
+fn kernel_words() -> String {
     format!("{WORDS} nokaslr memmap={:#x}${:#x}", SET_ASIDE.end - SET_ASIDE.start, SET_ASIDE.start)
 }
 
