@@ -2,6 +2,8 @@
 
 use nix::unistd::geteuid;
 
+use crate::programs;
+
 /// Set to `1` where root is promised (CI): a skip is then a failure.
 pub const REQUIRE: &str = "MCR_REQUIRE_ROOT";
 
@@ -19,7 +21,34 @@ pub fn have(what: &str) -> bool {
     false
 }
 
-/// The first line of every test here: leaves it when it is not root, saying so (see [`have`]), and has libtest keep
+/// Whether there is QEMU for a virtual machine that needs nothing else of the host. Where there is none, says on stderr that `what` is
+/// skipped.
+///
+/// # Panics
+/// When there is none although [`REQUIRE`] is `1`.
+pub fn have_machines(what: &str) -> bool {
+    if programs::installed(crate::vm::machine::QEMU) {
+        return true;
+    }
+    let required = std::env::var(REQUIRE).is_ok_and(|value| value == "1");
+    assert!(!required, "{what} needs QEMU, and {REQUIRE}=1 promises all that tests need (`cargo xtask setup`)");
+    eprintln!("SKIPPED {what}: it needs QEMU (`cargo xtask setup` installs it)");
+    false
+}
+
+/// The first line of a test whose virtual machines need no privileges: leaves it where there is no QEMU, saying so (see
+/// [`have_machines`]), and has libtest keep what its processes say.
+#[macro_export]
+macro_rules! needs_machines {
+    () => {
+        $crate::process::show_output();
+        if !$crate::root::have_machines(std::thread::current().name().unwrap_or(module_path!())) {
+            return Ok(());
+        }
+    };
+}
+
+/// The first line of every other test here: leaves it when it is not root, saying so (see [`have`]), and has libtest keep
 /// what its processes say.
 #[macro_export]
 macro_rules! needs_root {

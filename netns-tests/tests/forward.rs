@@ -49,6 +49,27 @@ fn one_rule_end_to_end() -> Result<()> {
     Ok(())
 }
 
+/// Packets that fill frames of 4 KiB, which mcrd takes where an interface's MTU wants them.
+#[test]
+fn large_packets() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    for (namespace, interfaces) in
+        [(network.namespace(GEN), &["v0"][..]), (network.relay(), &["v1", "v2"]), (network.namespace(SINK), &["v3"])]
+    {
+        for interface in interfaces {
+            namespace.run(&format!("ip link set {interface} mtu 3400"))?;
+        }
+    }
+    let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(1, "v1", "v2")), &[])?;
+    let before = daemon.stats_at_rest()?;
+    let load = Load { first: rules::SENT, streams: 1, rate: 1_000, size: 3_414, seconds: 2 };
+    Crossing::of_chain(&network, &load)?.exactly_once(&load)?;
+    let stats = daemon.stats_at_rest()?;
+    ledger::check(&stats, Deleted::None)?;
+    ledger::check_frames(&before, &stats)
+}
+
 /// Addresses, port, TTL and both checksums, as tcpdump reads them behind the relay. With the sender's checksum
 /// offload on a veth carries a partial checksum, which is completed; with it off a whole one, which is updated.
 #[test]

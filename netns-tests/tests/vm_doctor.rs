@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use netns_tests::{
     doctor::{Report, words},
-    needs_root, rules,
+    needs_machines, needs_root, rules,
     vm::{
         guest::Guest,
         kernel,
@@ -96,7 +96,7 @@ fn virtio() -> Result<()> {
 /// The oldest kernel does not tell of native XDP, and its virtio_net has no zero-copy.
 #[test]
 fn an_old_kernel() -> Result<()> {
-    needs_root!();
+    needs_machines!();
     let kernel = kernel::all()?.into_iter().find(|kernel| kernel.name == "6.1").context("no kernel 6.1")?;
     let guest = Machine { kernel, cpus: 2, nics: wire::INSIDE.into() }.boot()?;
     wire::inside(&guest)?;

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use netns_tests::{
     daemon::Final,
     ledger::{self, Deleted},
-    needs_root,
+    needs_machines,
     probe::Load,
     rules,
     stats::Stats,
@@ -24,8 +24,7 @@ const ZERO_COPY: (u32, u32) = (6, 13);
 
 #[test]
 fn every_packet_once_on_every_kernel() -> Result<()> {
-    // The machines need none, but the report is of no use where the other tests are skipped.
-    needs_root!();
+    needs_machines!();
     let mut wrong = Vec::new();
     for kernel in kernel::all()? {
         match forward(&kernel) {

@@ -10,7 +10,7 @@ use netns_tests::{
     daemon::Final,
     deadline::until,
     ledger::{self, Deleted},
-    needs_root,
+    needs_machines,
     probe::Load,
     rules::{self, Output, Rule},
     vm::{
@@ -34,7 +34,7 @@ const COMES: &str = "eth5";
 
 #[test]
 fn modes_are_as_the_table_says() -> Result<()> {
-    needs_root!();
+    needs_machines!();
     let nics = wire::INSIDE.into_iter().chain([Nic::Segment(3), Nic::Segment(2)]).collect();
     let guest = Machine { kernel: kernel::newest()?, cpus: 2, nics }.boot()?;
     wire::inside(&guest)?;

@@ -102,7 +102,7 @@ const ACCELERATOR: &str = "tcg,thread=single";
 /// 2^2 ns for each instruction, a little less than emulation takes.
 const INSTRUCTION: &str = "shift=2,sleep=on";
 /// QEMU's program for this kind of machine.
-const QEMU: &str = "qemu-system-x86_64";
+pub const QEMU: &str = "qemu-system-x86_64";
 /// A panic ends the machine; IPv6 would add packets of its own; emulated processors need no protection from each other.
 const WORDS: &str = "console=ttyS0 panic=-1 ipv6.disable=1 mitigations=off random.trust_cpu=on";
 /// In MiB: more than a guest needs, so that there is memory at [`SET_ASIDE`]. What is read where none is goes through the one buffer

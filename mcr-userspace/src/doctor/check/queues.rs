@@ -72,11 +72,18 @@ pub fn rings(interface: &Interface, _: &Host) -> Option<Finding> {
 /// Whether streams of one sender spread over the queues.
 pub fn rss(interface: &Interface, _: &Host) -> Option<Finding> {
     let hashes_ports = interface.hashes_udp_ports.filter(|_| interface.nic.rx_queues > 1)?;
+    let by_hand = match interface.feature("rx-ntuple-filter") {
+        Some((true, _) | (_, true)) => format!(
+            "; a heavy stream can be given a queue of its own: `ethtool -K {name} ntuple on; ethtool -N {name} flow-type udp4 dst-ip GROUP dst-port PORT action QUEUE`",
+            name = interface.word()
+        ),
+        _ => String::new(),
+    };
     Some(match hashes_ports {
-        true => Finding::ok("rss", "the receive queue of a UDP packet depends on its ports too"),
+        true => Finding::ok("rss", format!("the receive queue of a UDP packet depends on its ports too{by_hand}")),
         false => Finding::note(
             "rss",
-            "the receive queue of a UDP packet depends on its addresses alone: streams to one group share a queue",
+            format!("the receive queue of a UDP packet depends on its addresses alone: streams to one group share a queue{by_hand}"),
         )
         .fix(format!("ethtool -N {} rx-flow-hash udp4 sdfn", interface.word())),
     })
