@@ -23,6 +23,22 @@ pub struct Stats {
     pub interfaces: Vec<Interface>,
     /// Each worker.
     pub workers: Vec<Worker>,
+    /// What the host is a member of, for rules' sake.
+    pub memberships: Vec<Membership>,
+}
+
+/// A membership.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Where.
+    pub interface: String,
+    /// The group; `null` where it is every one.
+    pub group: Option<String>,
+    /// The source; `null` where it is any.
+    pub source: Option<String>,
+    /// `joined`, `allmulticast`, or `failed: ` and why.
+    pub state: String,
 }
 
 /// Sums since the daemon started.

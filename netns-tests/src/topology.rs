@@ -28,6 +28,8 @@ pub struct Topology {
     pub bridges: Vec<(String, String)>,
     /// Pairs of connected interfaces.
     pub links: Vec<Link>,
+    /// Version of IGMP in which the bridges ask; the kernel's default where it is absent.
+    pub igmp: Option<u8>,
 }
 
 /// A veth pair.
@@ -107,8 +109,8 @@ impl Topology {
         });
         Self {
             namespaces: [GEN, RELAY, SINK].map(String::from).into(),
-            bridges: Vec::new(),
             links: std::iter::once(ingress).chain(egress).map(|ends| Link { queues, ends }).collect(),
+            ..Self::default()
         }
     }
 
@@ -143,7 +145,13 @@ impl Topology {
                 .collect(),
             bridges: ["br0", "br1"].map(|name| (BRIDGES.to_owned(), name.to_owned())).into(),
             links: relay.into_iter().chain(member('s', 1, "br0")).chain(member('r', 2, "br1")).collect(),
+            ..Self::default()
         }
+    }
+
+    /// Bridges that ask in this version of IGMP, 2 or 3, from their first query on.
+    pub fn with_igmp(self, version: u8) -> Self {
+        Self { igmp: Some(version), ..self }
     }
 
     /// Makes it; everything is up when this returns, and bridges have stopped flooding.
@@ -159,6 +167,9 @@ impl Topology {
             created.line(namespace, format_args!(
                 "link add {name} type bridge forward_delay 0 mcast_snooping 1 mcast_query_response_interval {RESPONSE_INTERVAL}"
             ));
+            if let Some(version) = self.igmp {
+                created.line(namespace, format_args!("link set {name} type bridge mcast_igmp_version {version}"));
+            }
             // Separately: within one request the kernel sets the querier, with the old interval, first.
             settled.line(namespace, format_args!("link set {name} type bridge mcast_querier 1"));
             settled.line(namespace, format_args!("link set {name} up"));

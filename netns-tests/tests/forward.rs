@@ -49,6 +49,34 @@ fn one_rule_end_to_end() -> Result<()> {
     Ok(())
 }
 
+/// Said once when it stops, flagged meanwhile, and said again when it is back.
+#[test]
+fn a_stream_that_stops_and_returns() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let config = rules::file(&rules::streams(2, "v1", "v2")).replacen("match =", "stall_after = \"2s\"\nmatch =", 1);
+    let daemon = Daemon::start(network.relay(), &config, &[])?;
+    let load = Load { first: rules::SENT, streams: 1, rate: 1_000, size: 256, seconds: 1 };
+    let state = |rule: &str| -> Result<String> { Ok(daemon.stats()?.rule(rule).state.clone()) };
+    for round in 1..=2 {
+        Crossing::of_chain(&network, &load)?.exactly_once(&load)?;
+        until("a stream that has stopped", SOON, || Ok((state("stream-0")? == "stalled").then_some(())))?;
+        // What never came has not stopped.
+        assert_eq!(state("stream-1")?, "active");
+        let log = daemon.log();
+        let said = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+        assert_eq!(
+            (said("rule stream-0: its stream has stopped"), said("rule stream-0: its stream is back")),
+            (round, round - 1)
+        );
+    }
+    let status: serde_json::Value = serde_json::from_str(&daemon.done(&["--json", "status"])?)?;
+    let streams = &status["streams"];
+    ensure!(streams[0]["state"] == "stalled" && streams[0]["silent_seconds"].as_f64() >= Some(2.0), "{streams}");
+    ensure!(streams[1]["state"] == "active" && streams[1]["silent_seconds"].is_null(), "{streams}");
+    Ok(())
+}
+
 /// Packets that fill frames of 4 KiB, which mcrd takes where an interface's MTU wants them.
 #[test]
 fn large_packets() -> Result<()> {

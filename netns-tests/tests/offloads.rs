@@ -111,6 +111,7 @@ fn behind_a_bridge() -> Result<Network> {
         namespaces: [GEN, BRIDGES, RELAY, SINK].map(String::from).into(),
         bridges: vec![(BRIDGES.into(), "br0".into())],
         links: ends.into_iter().map(|ends| Link { queues: 1, ends }).collect(),
+        ..Topology::default()
     }
     .build()?;
     // A querier hands groups that nobody asked for to routers alone.

@@ -1,6 +1,6 @@
 //! What travels over the control socket: one JSON object a line, a request and then its response.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -202,6 +202,8 @@ pub struct Stats {
     pub interfaces: Vec<InterfaceStats>,
     /// Each worker.
     pub workers: Vec<WorkerStats>,
+    /// What the host is a member of, for these rules' sake.
+    pub memberships: Vec<MembershipView>,
 }
 
 /// Sums over all rules since the daemon started.
@@ -298,6 +300,30 @@ pub struct WorkerStats {
     pub own_lookups: u64,
 }
 
+/// What the host is a member of, for rules' sake.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MembershipView {
+    /// Where.
+    pub interface: String,
+    /// The group; `null` where it is every one.
+    pub group: Option<Ipv4Addr>,
+    /// The source; `null` where it is any.
+    pub source: Option<Ipv4Addr>,
+    /// `joined`; `allmulticast`, which takes in every group and asks for none; or `failed: ` and why.
+    pub state: String,
+}
+
+/// Whether a rule's packets come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamView {
+    /// The rule's name.
+    pub rule: String,
+    /// `active`; `stalled`, where it has stopped; or `waiting: ` and for what.
+    pub state: String,
+    /// Seconds since its last packet, to about half a second; `null` where none has come.
+    pub silent_seconds: Option<f64>,
+}
+
 /// `mcrctl --json status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -315,8 +341,12 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStats>,
     /// Each worker.
     pub workers: Vec<WorkerStats>,
+    /// What the host is a member of.
+    pub memberships: Vec<MembershipView>,
     /// Rules that are held, waiting ones included.
     pub rules: u64,
+    /// Each of them.
+    pub streams: Vec<StreamView>,
     /// What the user should know, each in one line.
     pub warnings: Vec<String>,
 }

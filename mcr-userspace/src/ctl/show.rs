@@ -1,6 +1,9 @@
 //! Answers as a person reads them, and as JSON.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde_json::json;
@@ -8,7 +11,8 @@ use serde_json::json;
 use crate::{
     config::FileProblem,
     control::protocol::{
-        ChangeKind, ChangeView, Dropped, InterfaceStats, Response, RuleView, Stats, Status, WorkerStats,
+        ChangeKind, ChangeView, Dropped, InterfaceStats, MembershipView, Response, RuleView, Stats, Status, StreamView,
+        WorkerStats,
     },
     rules::spec::{MatchSpec, OutputSpec},
 };
@@ -183,7 +187,24 @@ fn stats_table(stats: &Stats, out: &mut dyn Write) -> io::Result<()> {
         totals.sent_packets,
         totals.sent_bytes,
         reasons(&totals.output_dropped)
-    )
+    )?;
+    membership_text(&stats.memberships, out)
+}
+
+/// How many memberships there are on each interface, by their state.
+fn membership_text(memberships: &[MembershipView], out: &mut dyn Write) -> io::Result<()> {
+    let mut counts: BTreeMap<(&str, &str, bool), u64> = BTreeMap::new();
+    for MembershipView { interface, source, state, .. } in memberships {
+        *counts.entry((interface, state, source.is_some())).or_default() += 1;
+    }
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let rows = counts.into_iter().map(|((interface, state, of_source), count)| {
+        let what = if of_source { "by source (SSM)" } else { "by group" };
+        vec![interface.to_owned(), state.to_owned(), what.to_owned(), count.to_string()]
+    });
+    writeln!(out, "\n{}", table(&["INTERFACE", "MEMBERSHIP", "KIND", "COUNT"], &["COUNT"], rows))
 }
 
 fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
@@ -222,7 +243,16 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         ]
     });
     let columns = ["WORKER", "CPU", "RX QUEUES", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE"];
-    writeln!(out, "\n{}", table(&columns, &["WORKER", "CPU", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE"], workers))
+    writeln!(out, "\n{}", table(&columns, &["WORKER", "CPU", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE"], workers))?;
+    membership_text(&status.memberships, out)?;
+    if status.streams.is_empty() {
+        return Ok(());
+    }
+    let streams = status.streams.iter().map(|stream: &StreamView| {
+        let last = stream.silent_seconds.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s ago"));
+        vec![stream.rule.clone(), stream.state.clone(), last]
+    });
+    writeln!(out, "\n{}", table(&["RULE", "STATE", "LAST PACKET"], &["LAST PACKET"], streams))
 }
 
 #[cfg(test)]

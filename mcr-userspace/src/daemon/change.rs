@@ -1,6 +1,11 @@
 //! Makes a change of the rules true: interfaces, workers, then the kernel's map; and back in the other order.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use mcr_common::{counter::OutputDrop, flow::FlowValue};
@@ -9,6 +14,7 @@ use super::{
     active::Active,
     fit::Plan,
     fleet::Fleet,
+    hearing,
     interfaces::Role,
     state::{Live, State},
 };
@@ -137,11 +143,15 @@ impl State {
             self.retiring.push(active);
             return Err(error);
         }
+        let how = self.options.membership(&rule.matcher.interface);
+        self.members.add(active.compiled.ifindex(), &rule.matcher, how);
         Ok(active)
     }
 
     /// Takes a rule out of the kernel's map; its packets that wait are still forwarded.
     pub fn retire(&mut self, active: Arc<Active>) {
+        let matcher = &active.rule.matcher;
+        self.members.remove(active.compiled.ifindex(), matcher, self.options.membership(&matcher.interface));
         if let Err(error) = self.flows.remove(active.compiled.ifindex(), &active.rule.matcher, active.value) {
             log::error!("{}: removing it from the kernel's map of rules: {error}", active.rule.name);
         }
@@ -206,7 +216,9 @@ impl State {
             self.interfaces.refresh(fleet);
         }
         self.wake_waiting();
+        self.members.retry();
         self.say_expired();
+        self.hear();
         if let Err(error) = self.flows.tidy() {
             log::error!("tidying the kernel's table of shapes: {error}");
         }
@@ -236,6 +248,27 @@ impl State {
         }
     }
 
+    /// Says of each stream once when it stops, and once when it returns.
+    fn hear(&mut self) {
+        let now = Instant::now();
+        for (name, live) in &mut self.live {
+            let (Some(active), Some(rule)) = (&live.active, self.set.get(name)) else { continue };
+            let count = self.program.count(active.value.slot).packets;
+            let shown = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
+            match live.hearing.look(count, now, rule.stall_after) {
+                Some(hearing::Change::Stopped) => log::warn!(
+                    "rule {name}: its stream has stopped: no packet for {}; look at its sender, and at the way to {}",
+                    shown(live.hearing.silence(now).unwrap_or_default()),
+                    rule.matcher.interface
+                ),
+                Some(hearing::Change::Returned(silence)) => {
+                    log::info!("rule {name}: its stream is back after {}", shown(silence));
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Says once for each rule that its packets come with too small a TTL.
     fn say_expired(&mut self) {
         for (name, live) in &mut self.live {
@@ -257,6 +290,7 @@ impl Live {
         match outcome {
             Ok(active) => {
                 self.active = Some(active);
+                self.hearing.has_new_slot();
                 self.waiting.clear();
             }
             Err(obstacle) => {

@@ -1,6 +1,6 @@
 //! What each request does. The lock is held for a change as a whole, so requests of several clients take turns.
 
-use std::path::Path;
+use std::{net::Ipv4Addr, path::Path};
 
 use super::{
     change::{Obstacle, Seen},
@@ -126,8 +126,20 @@ impl State {
         live.take(outcome);
         self.live.insert(rule.name.clone(), live);
         before.into_iter().for_each(|active| self.retire(active));
-        warnings.extend(receivers_on_host(&rule));
+        warnings.extend(self.receivers_on_host(&rule));
         Response::RuleAdded { name: rule.name, replaced: old.is_some(), warnings }
+    }
+
+    /// Whether somebody else on this host has joined what `rule` takes from it.
+    fn receivers_on_host(&self, rule: &Rule) -> Option<String> {
+        let name = &rule.matcher.interface;
+        let (_, interface) = self.interfaces.find(name)?;
+        let others = |(group, users): &(Ipv4Addr, usize)| *users > self.members.users(interface.nic.ifindex, *group);
+        let mut joined = igmp::joined(name).into_iter().filter(|(group, _)| rule.matcher.group.contains(*group));
+        let (group, _) = joined.find(others)?;
+        Some(format!(
+            "a receiver on this host has joined {group} on {name}: matched packets are taken from the host, so it no longer sees them"
+        ))
     }
 
     /// Makes the rules what they were before `rule` was entered.
@@ -199,13 +211,4 @@ fn write_down(file: &Path, spec: &RuleSpec, name: &str, replace: bool) -> Result
         false => persist::append_rule(file, &named),
     };
     written.map_err(|error| error.to_string())
-}
-
-/// Receivers on this host that will see nothing of the group any more.
-fn receivers_on_host(rule: &Rule) -> Option<String> {
-    let group = igmp::joined(&rule.matcher.interface).into_iter().find(|group| rule.matcher.group.contains(*group))?;
-    Some(format!(
-        "a receiver on this host has joined {group} on {}: matched packets are taken from the host, so it no longer sees them",
-        rule.matcher.interface
-    ))
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{self, Config, Mode, Profile};
+use crate::config::{self, Config, Membership, Mode, Profile};
 
 /// Forwards multicast between interfaces through AF_XDP.
 #[derive(Clone, Debug, Parser)]
@@ -108,6 +108,12 @@ impl Options {
             config.daemon.metrics_listen = args.metrics_listen;
         }
         Ok(Self { file: args.config, config, iface_in: args.iface_in, iface_out: args.iface_out })
+    }
+
+    /// How the host becomes a member of the groups that rules match on an interface.
+    pub fn membership(&self, interface: &str) -> Membership {
+        let own = self.config.interfaces.iter().find(|own| own.name == interface);
+        own.map(|own| own.membership).unwrap_or_default()
     }
 
     /// What is asked of the kernel for an interface.

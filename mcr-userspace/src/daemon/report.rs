@@ -1,6 +1,6 @@
 //! The state as others read it: `stats`, `status`, `rule list`, the log, the last line.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     control::protocol::{
-        Dropped, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Stats, Status, Totals as TotalsView,
-        WorkerStats,
+        Dropped, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Stats, Status, StreamView,
+        Totals as TotalsView, WorkerStats,
     },
     rules::rule::{Output, Ports, Rule},
 };
@@ -58,6 +58,7 @@ impl State {
             rules: rules.map(|rule| self.rule_stats(rule)).collect(),
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
+            memberships: self.members.view(only.and_then(|name| self.set.get(name)).map(|rule| &rule.matcher)),
         }
     }
 
@@ -74,7 +75,9 @@ impl State {
             config: self.options.file.as_ref().map(|path| path.display().to_string()),
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
+            memberships: self.members.view(None),
             rules: self.set.len() as u64,
+            streams: self.streams(),
             warnings: self.warnings(),
         }
     }
@@ -86,17 +89,29 @@ impl State {
 
     fn rule_state(&self, name: &str) -> String {
         match self.live.get(name) {
+            Some(Live { active: Some(_), hearing, .. }) if hearing.is_stalled() => "stalled".to_owned(),
             Some(Live { active: Some(_), .. }) => "active".to_owned(),
             Some(live) => format!("waiting: {}", live.waiting),
             None => "waiting".to_owned(),
         }
     }
 
+    fn streams(&self) -> Vec<StreamView> {
+        let now = Instant::now();
+        let silence = |name: &str| self.live.get(name)?.hearing.silence(now).map(|silence| silence.as_secs_f64());
+        let view = |rule: &Rule| StreamView {
+            rule: rule.name.clone(),
+            state: self.rule_state(&rule.name),
+            silent_seconds: silence(&rule.name),
+        };
+        self.set.iter().map(view).collect()
+    }
+
     fn warnings(&self) -> Vec<String> {
         let waiting = self.live.iter().filter(|(_, live)| live.active.is_none());
         let lost = self.interfaces.iter().map(|interface| interface.lost.clone()).filter(|lost| !lost.is_empty());
         let waiting = waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting));
-        waiting.chain(lost).chain(self.offloads.warnings(&self.set)).collect()
+        waiting.chain(lost).chain(self.offloads.warnings(&self.set)).chain(self.members.warnings()).collect()
     }
 
     /// What a rule has counted under its name: before it was replaced, in the one that is being replaced, and now.

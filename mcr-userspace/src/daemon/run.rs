@@ -37,6 +37,7 @@ use crate::{
 pub fn run(options: Options) -> anyhow::Result<()> {
     // Before anything is made: what arrives meanwhile is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
+    allow_descriptors();
     let server = Server::bind(&options.config.daemon.control_socket)?;
     let metrics = options.config.daemon.metrics_listen.map(metrics::listen).transpose()?;
     let shared = Arc::new(Shared::new(start(options)?));
@@ -66,6 +67,15 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     println!("{}", final_line(&stop(&shared)?));
     anyhow::ensure!(!FAILED.load(SeqCst), "a worker ended in a panic");
     Ok(())
+}
+
+/// Memberships take a descriptor for each 20 groups, so as many as may be are allowed.
+fn allow_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit }) {
+        log::debug!("the limit of open files stays {:?}: {error}", limit.current);
+    }
 }
 
 /// Returns to the kernel what reading a file took: several times what its rules need to keep.
@@ -109,6 +119,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         fleet: None,
         interfaces: Interfaces::default(),
         offloads: Default::default(),
+        members: Default::default(),
         live: Default::default(),
         retiring: Vec::new(),
         slots: Slots::new(config.limits.rules),

@@ -7,7 +7,9 @@ use mcr_common::counter::RuleDrop;
 use super::{
     active::{Active, OutputReading, Reading, add},
     fleet::Fleet,
+    hearing::Hearing,
     interfaces::Interfaces,
+    members::Members,
     offloads::Offloads,
     options::Options,
     slots::Slots,
@@ -35,6 +37,8 @@ pub struct State {
     pub interfaces: Interfaces,
     /// What was changed on those that rules match on.
     pub offloads: Offloads,
+    /// What the host is a member of on them.
+    pub members: Members,
     /// The truth.
     pub set: RuleSet,
     /// What each rule of the set is doing.
@@ -60,6 +64,8 @@ pub struct Live {
     pub waiting: String,
     /// The interfaces as they were when it could not be started: there is no use in trying again with the same.
     pub tried: Vec<Nic>,
+    /// Whether its packets come.
+    pub hearing: Hearing,
     /// Whether its expired TTLs have been spoken of.
     pub said_expired: bool,
     /// What the rule of this name counted before it was replaced, and that one's outputs.

@@ -15,3 +15,4 @@ pub mod flows;
 pub mod version;
 pub mod grace;
 pub mod igmp;
+pub mod membership;
