@@ -119,6 +119,11 @@ fn packets_come_when_they_are_wanted_and_no_longer() -> Result<()> {
         assert_eq!(reaching(&network, "s0", &LOAD)?, 0, "IGMPv{version}: nobody asks any more");
         reports.until(&[leaves])?;
         ensure!(!mdb(&network)?.contains("239.1.1.1"), "{}", mdb(&network)?);
+
+        // What came to nought would have been seen: somebody else asks, and it comes.
+        let other = LOAD.receive(network.relay(), "v1", rules::SENT, Share::Many)?;
+        assert_eq!(reaching(&network, "s0", &LOAD)? as u64, LOAD.packets(), "IGMPv{version}: another asks");
+        LOAD.received(other)?;
         daemon.stop()?;
     }
     Ok(())

@@ -235,7 +235,16 @@ impl State {
             .collect();
         let seen = &mut Seen::default();
         for rule in waiting {
-            let Ok(found) = self.survey(&rule, seen) else { continue };
+            let found = match self.survey(&rule, seen) {
+                Ok(found) => found,
+                Err(obstacle) => {
+                    // It may be another one by now.
+                    if let Some(live) = self.live.get_mut(&rule.name) {
+                        live.waiting = obstacle.to_string();
+                    }
+                    continue;
+                }
+            };
             let Some(live) = self.live.remove(&rule.name) else { continue };
             if found.iter().map(|(nic, ..)| nic).eq(&live.tried) {
                 self.live.insert(rule.name, live);

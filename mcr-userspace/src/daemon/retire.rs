@@ -16,7 +16,7 @@ use super::{
 };
 use crate::forward::mailbox::Command;
 
-/// How often interfaces, rules that wait and counters are looked after.
+/// How often interfaces, rules that wait and counters are looked after, should the kernel tell of no change.
 const TICK: Duration = Duration::from_millis(500);
 /// How often workers are asked whether they have forgotten a rule.
 const SOON: Duration = Duration::from_millis(5);
@@ -24,8 +24,10 @@ const SOON: Duration = Duration::from_millis(5);
 /// The daemon's state, and what its caretaker waits for.
 pub struct Shared {
     state: Mutex<State>,
-    /// Rung when there is something to retire, and at the end.
+    /// Rung when there is something to retire or to look at, and at the end.
     bell: Condvar,
+    /// Whether interfaces have changed since they were last looked at.
+    changed: AtomicBool,
 }
 
 /// A rule that workers have been asked to forget.
@@ -38,7 +40,7 @@ struct Leaving {
 impl Shared {
     /// Shares a state.
     pub fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), bell: Condvar::new() }
+        Self { state: Mutex::new(state), bell: Condvar::new(), changed: AtomicBool::new(false) }
     }
 
     /// The state. A panic elsewhere leaves it usable: changes are applied step by step, and each step leaves it whole.
@@ -48,6 +50,14 @@ impl Shared {
 
     /// Tells the caretaker that rules were retired.
     pub fn ring(&self) {
+        self.bell.notify_all();
+    }
+
+    /// Tells the caretaker that interfaces have changed.
+    pub fn has_changed(&self) {
+        // Under the lock: the caretaker looks at it under it before it waits.
+        let _state = self.lock();
+        self.changed.store(true, SeqCst);
         self.bell.notify_all();
     }
 
@@ -76,7 +86,7 @@ impl Shared {
         let mut ticked = Instant::now();
         while !ended.load(SeqCst) {
             let batch = self.wait_for_work(&leaving, ended);
-            if ticked.elapsed() >= TICK {
+            if self.changed.swap(false, SeqCst) || ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.lock().tick();
             }
@@ -104,7 +114,9 @@ impl Shared {
     fn wait_for_work(&self, leaving: &[Leaving], ended: &AtomicBool) -> Vec<Arc<Active>> {
         // Those that are leaving answer soon, but for an egress that is stalled.
         let patience = if leaving.is_empty() { TICK } else { SOON };
-        let nothing_new = |state: &mut State| state.retiring.len() == leaving.len() && !ended.load(SeqCst);
+        let nothing_new = |state: &mut State| {
+            state.retiring.len() == leaving.len() && !ended.load(SeqCst) && !self.changed.load(SeqCst)
+        };
         let (state, _) =
             self.bell.wait_timeout_while(self.lock(), patience, nothing_new).unwrap_or_else(PoisonError::into_inner);
         let known = |active: &Arc<Active>| leaving.iter().any(|other| Arc::ptr_eq(&other.active, active));

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -29,9 +29,12 @@ use super::{
 use crate::{
     config::Mode,
     control::{protocol::Response, server::Server},
-    kernel::{flows::Flows, nic::Nic, program::Program},
+    kernel::{events::Events, flows::Flows, nic::Nic, program::Program},
     rules::set::{Change, RuleSet},
 };
+
+/// How long changes of interfaces are waited for that come with the first.
+const TOGETHER: Duration = Duration::from_millis(5);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub fn run(options: Options) -> anyhow::Result<()> {
@@ -50,6 +53,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     if let Some(metrics) = metrics {
         metrics::serve(metrics, shared.clone())?;
     }
+    watch(&shared)?;
     let serving = server.serve(shared.clone());
     log_ready(&shared.lock());
 
@@ -85,6 +89,26 @@ pub(super) fn give_memory_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Has the caretaker look around whenever the kernel tells that an interface or an address has changed.
+fn watch(shared: &Arc<Shared>) -> anyhow::Result<()> {
+    let events = Events::listen().context("listening for changes of interfaces (netlink)")?;
+    let shared = Arc::downgrade(shared);
+    thread::Builder::new().name("mcr-events".into()).spawn(move || {
+        loop {
+            if let Err(error) = events.wait() {
+                log::error!("changes of interfaces are found by looking from now on: netlink: {error}");
+                break;
+            }
+            // A change is told in several messages.
+            thread::sleep(TOGETHER);
+            events.drain();
+            let Some(shared) = shared.upgrade() else { break };
+            shared.has_changed();
+        }
+    })?;
+    Ok(())
 }
 
 fn log_ready(state: &State) {

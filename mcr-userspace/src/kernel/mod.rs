@@ -14,5 +14,6 @@ pub mod places;
 pub mod flows;
 pub mod version;
 pub mod grace;
+pub mod events;
 pub mod igmp;
 pub mod membership;

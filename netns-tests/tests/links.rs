@@ -1,0 +1,126 @@
+//! Interfaces and addresses that come and change while mcrd runs.
+
+use anyhow::{Result, ensure};
+use netns_tests::{
+    crossing::Crossing,
+    daemon::Daemon,
+    deadline::{SOON, until},
+    ledger::{self, Deleted},
+    needs_root,
+    probe::{Load, Share},
+    raw::Wire,
+    rules,
+    topology::{GEN, Network, SINK, Topology},
+};
+
+const LOAD: Load = Load { first: rules::SENT, streams: 1, rate: 1_000, size: 256, seconds: 1 };
+
+fn state(daemon: &Daemon, rule: &str) -> Result<String> {
+    Ok(daemon.stats()?.rule(rule).state.clone())
+}
+
+fn becomes(daemon: &Daemon, rule: &str, wanted: &str) -> Result<()> {
+    until(&format!("{rule} to be {wanted:?}"), SOON, || Ok(state(daemon, rule)?.starts_with(wanted).then_some(())))
+}
+
+/// A link from the relay's v7 to sink's v9.
+fn add_link(network: &Network) -> Result<()> {
+    let sink = network.namespace(SINK).name();
+    network.relay().run(&format!("ip link add v7 type veth peer name v9 netns {sink}"))?;
+    network.relay().run("ip link set v7 up")?;
+    network.namespace(SINK).run("ip link set v9 up")?;
+    Ok(())
+}
+
+/// A rule waits for its interface, and then for an address on it, while another forwards; and forwards itself once both are there.
+#[test]
+fn a_rule_waits_for_what_it_needs() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let mut rules = rules::streams(1, "v1", "v2");
+    let mut other = rules[0].clone();
+    (other.name, other.port, other.outputs[0].interface) = ("late".into(), 5_100, "v7".into());
+    rules.push(other.clone());
+    let daemon = Daemon::start(network.relay(), &rules::file(&rules), &[])?;
+    assert_eq!(state(&daemon, "late")?, "waiting: no interface v7");
+    Crossing::of_chain(&network, &LOAD)?.exactly_once(&LOAD)?;
+
+    add_link(&network)?;
+    becomes(&daemon, "late", "waiting: v7 has no IPv4 address")?;
+    network.relay().run("ip addr add 10.9.0.1/24 dev v7")?;
+    network.namespace(SINK).run("ip addr add 10.9.0.2/24 dev v9")?;
+    becomes(&daemon, "late", "active")?;
+
+    let late = Load { first: (other.group, other.port), ..LOAD };
+    let receiver = late.receive(network.namespace(SINK), "v9", rules::RECEIVED, Share::Many)?;
+    late.sent(late.send(network.namespace(GEN), "v0", Share::Many)?)?;
+    let received = late.received(receiver)?;
+    ensure!(received.packets == late.packets() && received.lost + received.duplicated == 0, "{received:?}");
+    ledger::check(&daemon.stats_at_rest()?, Deleted::None)
+}
+
+/// By hand such a rule is refused, or told to wait.
+#[test]
+fn a_rule_by_hand_waits_when_it_is_told_to() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let daemon = Daemon::start(network.relay(), "", &["--iface-in", "v1"])?;
+    let mut words = rules::streams(1, "v1", "v7")[0].add();
+    let refused = daemon.ctl(&words)?.exited(1)?;
+    ensure!(refused.stderr.contains("no interface v7") && refused.stderr.contains("--wait"), "{}", refused.told());
+    words.push("--wait".into());
+    daemon.done(&words)?;
+    assert_eq!(state(&daemon, "stream-0")?, "waiting: no interface v7");
+    add_link(&network)?;
+    network.relay().run("ip addr add 10.9.0.1/24 dev v7")?;
+    becomes(&daemon, "stream-0", "active")
+}
+
+/// Source and MAC address of a packet that is sent now.
+fn sent_from(network: &Network, wire: &Wire) -> Result<(String, String)> {
+    let one = Load { rate: 10, ..LOAD };
+    one.sent(one.send(network.namespace(GEN), "v0", Share::Many)?)?;
+    let frame = until("the last packet", SOON, || {
+        let is_stream =
+            |frame: &Vec<u8>| frame.len() > 33 && frame[12..14] == [8, 0] && frame[23] == 17 && frame[30] == 239;
+        Ok(wire.received()?.into_iter().rfind(is_stream))
+    })?;
+    let mac: Vec<String> = frame[6..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    let source: Vec<String> = frame[26..30].iter().map(ToString::to_string).collect();
+    Ok((source.join("."), mac.join(":")))
+}
+
+/// What an output takes from its interface is what that has now.
+#[test]
+fn a_changed_address_is_in_the_next_packets() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(1, "v1", "v2")), &[])?;
+    let wire = Wire::open(network.namespace(SINK), "v3")?;
+    let relay = network.relay();
+    let mac = relay.run("cat /sys/class/net/v2/address")?.trim().to_owned();
+    assert_eq!(sent_from(&network, &wire)?, ("10.2.0.1".into(), mac.clone()));
+
+    for (change, wanted) in [
+        ("ip addr del 10.2.0.1/24 dev v2; ip addr add 10.2.0.99/24 dev v2", ("10.2.0.99", mac.as_str())),
+        ("ip link set v2 address 02:00:00:00:00:77", ("10.2.0.99", "02:00:00:00:00:77")),
+    ] {
+        for line in change.split("; ") {
+            relay.run(line)?;
+        }
+        until(&format!("packets as they are to be after `{change}`"), SOON, || {
+            let (source, mac) = sent_from(&network, &wire)?;
+            Ok(((source.as_str(), mac.as_str()) == wanted).then_some(()))
+        })?;
+    }
+    // Without any it cannot be sent, which is counted; with one again it is.
+    relay.run("ip addr del 10.2.0.99/24 dev v2")?;
+    until("an output without a source", SOON, || {
+        let load = Load { rate: 10, ..LOAD };
+        load.sent(load.send(network.namespace(GEN), "v0", Share::Many)?)?;
+        Ok(daemon.stats_at_rest()?.rule("stream-0").outputs[0].dropped.contains_key("no_source").then_some(()))
+    })?;
+    relay.run("ip addr add 10.2.0.5/24 dev v2")?;
+    until("packets of the new address", SOON, || Ok((sent_from(&network, &wire)?.0 == "10.2.0.5").then_some(())))?;
+    ledger::check(&daemon.stats_at_rest()?, Deleted::None)
+}
