@@ -23,7 +23,7 @@ use netns_tests::{
 };
 
 /// What emulation carries beside pings and TCP.
-const LOAD: Load = Load { first: rules::SENT, streams: 10, rate: 500, size: 256, seconds: 16 };
+const LOAD: Load = Load { first: rules::SENT, streams: 10, rate: 500, size: 256, seconds: 24 };
 const EGRESSES: [usize; 3] = [1, 2, 3];
 
 #[test]

@@ -32,7 +32,7 @@ use netns_tests::{
 };
 
 /// What emulation carries beside pings and TCP, and long enough for those.
-const LONG: Load = Load { first: rules::SENT, streams: 10, rate: 500, size: 256, seconds: 16 };
+const LONG: Load = Load { first: rules::SENT, streams: 10, rate: 500, size: 256, seconds: 24 };
 const SHORT: Load = Load { seconds: 6, ..LONG };
 /// More than a queue has frames for receiving (8,192) and the NIC has places (1,024).
 const FLOOD: Load = Load { rate: 2_000, seconds: 6, ..LONG };
