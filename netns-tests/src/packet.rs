@@ -7,6 +7,11 @@ use etherparse::{
     checksum::Sum16BitWords,
 };
 
+/// Whether a frame without a tag carries UDP to a group of 239.0.0.0/8, as the streams of tests do.
+pub fn is_stream(frame: &[u8]) -> bool {
+    frame.len() > 42 && frame[12..14] == [8, 0] && frame[23] == 17 && frame[30] == 239
+}
+
 /// A packet in an Ethernet frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {

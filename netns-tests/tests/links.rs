@@ -7,6 +7,7 @@ use netns_tests::{
     deadline::{SOON, until},
     ledger::{self, Deleted},
     needs_root,
+    packet::is_stream,
     probe::{Load, Share},
     raw::Wire,
     rules,
@@ -80,11 +81,7 @@ fn a_rule_by_hand_waits_when_it_is_told_to() -> Result<()> {
 fn sent_from(network: &Network, wire: &Wire) -> Result<(String, String)> {
     let one = Load { rate: 10, ..LOAD };
     one.sent(one.send(network.namespace(GEN), "v0", Share::Many)?)?;
-    let frame = until("the last packet", SOON, || {
-        let is_stream =
-            |frame: &Vec<u8>| frame.len() > 33 && frame[12..14] == [8, 0] && frame[23] == 17 && frame[30] == 239;
-        Ok(wire.received()?.into_iter().rfind(is_stream))
-    })?;
+    let frame = until("the last packet", SOON, || Ok(wire.received()?.into_iter().rfind(|frame| is_stream(frame))))?;
     let mac: Vec<String> = frame[6..12].iter().map(|byte| format!("{byte:02x}")).collect();
     let source: Vec<String> = frame[26..30].iter().map(ToString::to_string).collect();
     Ok((source.join("."), mac.join(":")))

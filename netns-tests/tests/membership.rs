@@ -8,6 +8,7 @@ use netns_tests::{
     deadline::{SOON, until},
     needs_root,
     netns::Namespace,
+    packet::is_stream,
     probe::{Load, Share},
     process::Process,
     raw::Wire,
@@ -53,9 +54,7 @@ fn reaching(network: &Network, s: &str, load: &Load) -> Result<usize> {
     let wire = Wire::open(network.relay(), "v1")?;
     load.sent(load.send(network.namespace(s), "e0", Share::Many)?)?;
     sleep(Duration::from_millis(200));
-    let is_stream =
-        |frame: &&Vec<u8>| frame.len() > 33 && frame[12..14] == [8, 0] && frame[23] == 17 && frame[30] == 239;
-    Ok(wire.received()?.iter().filter(is_stream).count())
+    Ok(wire.received()?.iter().filter(|frame| is_stream(frame)).count())
 }
 
 /// All of `load` from s0 arrives at r0, once.

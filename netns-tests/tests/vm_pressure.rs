@@ -17,6 +17,7 @@ use netns_tests::{
     deadline::until,
     ledger::{self, Deleted},
     needs_root,
+    packet::is_stream,
     probe::{Load, Received, Share},
     rules::{self, Output},
     stats::{self, Stats, sum},
@@ -221,8 +222,7 @@ impl Reader {
                 if wire.read_exact(&mut frame).is_err() {
                     break;
                 }
-                let multicast_udp = frame.len() > 42 && frame[12..14] == [8, 0] && frame[23] == 17 && frame[30] == 239;
-                counter.fetch_add(multicast_udp.into(), Relaxed);
+                counter.fetch_add(is_stream(&frame).into(), Relaxed);
             }
         });
         Ok(Self(count))
