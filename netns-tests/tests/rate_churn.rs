@@ -46,7 +46,8 @@ fn a_thousand_adds_and_deletes_a_second() -> Result<()> {
     let stats = daemon.stats_at_rest()?;
     eprintln!("{crossing:?}\nchanges took {took:?}");
     crossing.exactly_once(&LOAD)?;
-    ensure!(took < Duration::from_millis(u64::from(SECONDS) * 1_050), "too slow: {took:?}");
+    // Each change joins or leaves a group too, on CPUs that the streams keep busy.
+    ensure!(took < Duration::from_millis(u64::from(SECONDS) * 1_150), "too slow: {took:?}");
     assert_eq!(stats.rules.len(), usize::from(LOAD.streams), "the churn left rules behind");
     assert_eq!(stats.totals.sent_packets, LOAD.packets());
     ledger::check(&stats, Deleted::Some)?;

@@ -1,6 +1,6 @@
 //! What each request does. The lock is held for a change as a whole, so requests of several clients take turns.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::path::Path;
 
 use super::{
     change::{Obstacle, Seen},
@@ -131,12 +131,15 @@ impl State {
     }
 
     /// Whether somebody else on this host has joined what `rule` takes from it.
-    fn receivers_on_host(&self, rule: &Rule) -> Option<String> {
+    fn receivers_on_host(&mut self, rule: &Rule) -> Option<String> {
         let name = &rule.matcher.interface;
         let (_, interface) = self.interfaces.find(name)?;
-        let others = |(group, users): &(Ipv4Addr, usize)| *users > self.members.users(interface.nic.ifindex, *group);
-        let mut joined = igmp::joined(name).into_iter().filter(|(group, _)| rule.matcher.group.contains(*group));
-        let (group, _) = joined.find(others)?;
+        let members = &self.members;
+        let look = || {
+            let users = |group| members.users(interface.nic.ifindex, group);
+            igmp::joined(name).into_iter().filter(|(group, all)| *all > users(*group)).map(|(group, _)| group).collect()
+        };
+        let group = *self.others.of(name, look).iter().find(|group| rule.matcher.group.contains(**group))?;
         Some(format!(
             "a receiver on this host has joined {group} on {name}: matched packets are taken from the host, so it no longer sees them"
         ))

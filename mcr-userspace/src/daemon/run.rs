@@ -144,6 +144,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         interfaces: Interfaces::default(),
         offloads: Default::default(),
         members: Default::default(),
+        others: Default::default(),
         live: Default::default(),
         retiring: Vec::new(),
         slots: Slots::new(config.limits.rules),

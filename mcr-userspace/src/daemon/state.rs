@@ -9,7 +9,7 @@ use super::{
     fleet::Fleet,
     hearing::Hearing,
     interfaces::Interfaces,
-    members::Members,
+    members::{Members, Others},
     offloads::Offloads,
     options::Options,
     slots::Slots,
@@ -39,6 +39,8 @@ pub struct State {
     pub offloads: Offloads,
     /// What the host is a member of on them.
     pub members: Members,
+    /// What others on this host are.
+    pub others: Others,
     /// The truth.
     pub set: RuleSet,
     /// What each rule of the set is doing.
