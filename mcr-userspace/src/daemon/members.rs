@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
-    time::{Duration, Instant},
 };
 
 use crate::{
@@ -36,28 +35,6 @@ struct Interface {
     beyond: BTreeSet<Membership>,
     /// Why each of these is not held.
     failed: BTreeMap<Membership, String>,
-}
-
-/// Groups that others on this host have joined on an interface, as they were a moment ago: the kernel lists all to who asks for one.
-#[derive(Debug, Default)]
-pub struct Others {
-    interface: String,
-    groups: Vec<Ipv4Addr>,
-    looked: Option<Instant>,
-}
-
-/// How long that moment is: rules that come one after the other ask once.
-const MOMENT: Duration = Duration::from_millis(20);
-
-impl Others {
-    /// Those on `interface`, which `look` finds.
-    pub fn of(&mut self, interface: &str, look: impl FnOnce() -> Vec<Ipv4Addr>) -> &[Ipv4Addr] {
-        let known = self.interface == interface && self.looked.is_some_and(|looked| looked.elapsed() < MOMENT);
-        if !known {
-            *self = Self { interface: interface.to_owned(), groups: look(), looked: Some(Instant::now()) };
-        }
-        &self.groups
-    }
 }
 
 impl Members {

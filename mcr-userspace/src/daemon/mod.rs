@@ -7,6 +7,7 @@ mod stock;
 pub(crate) mod modes;
 mod offloads;
 mod members;
+mod others;
 mod sockets;
 mod interfaces;
 mod slots;

@@ -58,7 +58,7 @@ fn decide(
     mut attach: impl FnMut(Attachment) -> io::Result<()>,
     zero_copy: impl FnOnce() -> Answer,
 ) -> anyhow::Result<Grant> {
-    let (name, driver) = (&nic.name, driver_of(nic));
+    let (name, driver) = (&nic.name, nic.driver_word());
     let copy = |attachment, reason: String| Ok(Grant { attachment, zero_copy: false, reason });
     if mode == Mode::Skb {
         attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
@@ -87,10 +87,6 @@ fn decide(
     }
 }
 
-fn driver_of(nic: &Nic) -> &str {
-    if nic.driver.is_empty() { "its driver" } else { &nic.driver }
-}
-
 /// What it means to the user that the program cannot be attached.
 fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
@@ -102,7 +98,7 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
             anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
         }
         Some(libc::ERANGE | libc::EOPNOTSUPP | libc::EINVAL) => {
-            anyhow::anyhow!("{name}: {} refuses native XDP: {error}; mode skb does without", driver_of(nic))
+            anyhow::anyhow!("{name}: {} refuses native XDP: {error}; mode skb does without", nic.driver_word())
         }
         _ => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
     }

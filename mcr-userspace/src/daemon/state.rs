@@ -9,9 +9,10 @@ use super::{
     fleet::Fleet,
     hearing::Hearing,
     interfaces::Interfaces,
-    members::{Members, Others},
+    members::Members,
     offloads::Offloads,
     options::Options,
+    others::Others,
     slots::Slots,
 };
 use crate::{

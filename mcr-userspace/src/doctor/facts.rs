@@ -168,7 +168,7 @@ impl Interface {
 
     /// Its driver's name, for a sentence.
     pub fn driver(&self) -> &str {
-        if self.nic.driver.is_empty() { "its driver" } else { &self.nic.driver }
+        self.nic.driver_word()
     }
 
     /// Whether an offload is on, and whether it can be changed; `None` where there is none of that name.

@@ -8,10 +8,12 @@ use std::{
     collections::HashMap,
     fs, io, mem,
     net::Ipv4Addr,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{FromRawFd, OwnedFd},
 };
 
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
+
+use super::sockopt;
 
 /// What is asked of the kernel on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +40,7 @@ const MAX_SOURCES: (&str, usize) = ("/proc/sys/net/ipv4/igmp_max_msf", 10);
 
 /// linux/in.h, `struct group_source_req`.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct GroupSourceReq {
     interface: u32,
     group: libc::sockaddr_storage,
@@ -172,7 +175,7 @@ fn source_group(
     source: Ipv4Addr,
 ) -> io::Result<()> {
     let request = GroupSourceReq { interface: ifindex, group: storage(group), source: storage(source) };
-    set_option(socket.as_raw_fd(), libc::IPPROTO_IP, option, &request)
+    sockopt::set(socket, libc::IPPROTO_IP, option, &request)
 }
 
 fn storage(address: Ipv4Addr) -> libc::sockaddr_storage {
@@ -204,17 +207,6 @@ fn all_multicast(ifindex: u32) -> io::Result<OwnedFd> {
         mr_alen: 0,
         mr_address: [0; 8],
     };
-    set_option(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)?;
+    sockopt::set(&socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)?;
     Ok(socket)
-}
-
-fn set_option<T>(fd: RawFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes of a value that outlives the call.
-    let result = unsafe {
-        libc::setsockopt(fd, level, option, std::ptr::from_ref(value).cast(), mem::size_of::<T>() as libc::socklen_t)
-    };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

@@ -16,4 +16,5 @@ pub mod version;
 pub mod grace;
 pub mod events;
 pub mod igmp;
+pub mod sockopt;
 pub mod membership;

@@ -54,6 +54,11 @@ impl Nic {
         })
     }
 
+    /// Its driver's name, for a sentence.
+    pub fn driver_word(&self) -> &str {
+        if self.driver.is_empty() { "its driver" } else { &self.driver }
+    }
+
     /// Whether frames that come in here may carry partial checksums (interface.md, "Packets").
     pub fn leaves_partial_checksums(&self) -> bool {
         VIRTUAL_DRIVERS.contains(&self.driver.as_str())

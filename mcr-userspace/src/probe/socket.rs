@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    mem::{size_of, size_of_val},
+    mem::size_of_val,
     net::{Ipv4Addr, SocketAddrV4},
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     time::Duration,
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 
 use super::iface::Iface;
+use crate::kernel::sockopt;
 
 /// A socket that sends multicast out of `iface`, from `source` if given, never looped back to this machine.
 ///
@@ -27,10 +28,10 @@ pub fn sender(iface: &Iface, source: Option<Ipv4Addr>, ttl: u8) -> Result<Socket
         imr_address: libc::in_addr { s_addr: 0 },
         imr_ifindex: iface.index as libc::c_int,
     };
-    set_option(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &route)
+    sockopt::set(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &route)
         .with_context(|| format!("cannot send multicast on interface '{}'", iface.name))?;
     // Without it the kernel hides from a UDP sender that a queue dropped its packet (ENOBUFS; udp_send_skb).
-    set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, &1 as &libc::c_int)?;
+    sockopt::set(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, &1 as &libc::c_int)?;
     if let Some(source) = source {
         let address = SocketAddrV4::new(source, 0).into();
         match socket.bind(&address) {
@@ -52,7 +53,7 @@ pub fn sender(iface: &Iface, source: Option<Ipv4Addr>, ttl: u8) -> Result<Socket
 
 /// Lets the kernel cut what is sent on `socket` into packets of `payload` bytes; 0: each send is one packet.
 pub fn cut(socket: &Socket, payload: usize) -> io::Result<()> {
-    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, &(payload as libc::c_int))
+    sockopt::set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, &(payload as libc::c_int))
 }
 
 /// A socket that receives one group and port, only as joined on `iface`, with up to `buffer` bytes of queue.
@@ -69,9 +70,9 @@ pub fn receiver(iface: &Iface, target: SocketAddrV4, buffer: usize) -> Result<So
     socket.bind(&target.into()).with_context(|| format!("cannot bind {target}"))?;
     socket.set_multicast_all_v4(false)?;
     // arrival is stamped by the kernel, so that latency holds no wake-up of this process
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1 as &libc::c_int)?;
+    sockopt::set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1 as &libc::c_int)?;
     let bytes = buffer.min(libc::c_int::MAX as usize / 2) as libc::c_int;
-    if set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes).is_err() {
+    if sockopt::set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes).is_err() {
         // without CAP_NET_ADMIN: as much as net.core.rmem_max allows
         socket.set_recv_buffer_size(bytes as usize)?;
     }
@@ -171,19 +172,4 @@ impl Poller {
         };
         Ok(self.events[..n].iter().map(|event| event.u64 as usize))
     }
-}
-
-/// `setsockopt` for the few options that socket2 does not have. `T` is the option's own C type.
-fn set_option<T: Copy>(socket: &Socket, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes from a valid reference.
-    let rc = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            std::ptr::from_ref(value).cast(),
-            size_of::<T>() as libc::socklen_t,
-        )
-    };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -19,7 +19,7 @@ use super::{
     txring::TxRing,
     umem::{FILL_RING, Memory},
 };
-use crate::kernel::version as kernel;
+use crate::kernel::{sockopt, version as kernel};
 
 /// Descriptors of the RX ring: as many as the fill ring has frames, so that it never overflows before that one is empty.
 const RX_RING: u32 = FILL_RING;
@@ -399,18 +399,8 @@ fn raise_limits(fd: RawFd) {
         (libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_BUDGET as libc::c_int),
         (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BUFFER),
     ] {
-        // SAFETY: the kernel reads one integer.
-        let result = unsafe {
-            libc::setsockopt(
-                fd,
-                level,
-                option,
-                ptr::from_ref(&value).cast(),
-                mem::size_of_val(&value) as libc::socklen_t,
-            )
-        };
-        if result != 0 {
-            log::debug!("socket option {level}/{option}: {}", io::Error::last_os_error());
+        if let Err(error) = sockopt::set(&fd, level, option, &value) {
+            log::debug!("socket option {level}/{option}: {error}");
         }
     }
 }
