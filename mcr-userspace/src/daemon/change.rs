@@ -274,7 +274,7 @@ impl State {
     pub fn tick(&mut self) {
         self.follow();
         self.wake_waiting();
-        self.members.retry();
+        self.members.tick();
         self.say_expired();
         self.hear();
         if let Err(error) = self.flows.tidy() {

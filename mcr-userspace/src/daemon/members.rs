@@ -1,10 +1,15 @@
 //! Which groups the host is a member of, so that switches and NICs let them in: what the rules that forward need, joined with the first
-//! that needs it, left with the last.
+//! that needs it, left a moment after the last. Many are left at once more cheaply than one by one, with no request waiting for it, and
+//! a rule that comes back at once finds its membership held.
+
+mod interface;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
 };
+
+use interface::Interface;
 
 use crate::{
     config,
@@ -13,28 +18,12 @@ use crate::{
     rules::rule::Match,
 };
 
-/// Groups joined one by one on an interface at most; beyond them it takes every group.
-const MOST_GROUPS: usize = 4096;
-
 /// The memberships of all interfaces.
 #[derive(Debug, Default)]
 pub struct Members {
     holders: Holders,
     /// By interface index.
     interfaces: BTreeMap<u32, Interface>,
-}
-
-/// What rules need on one interface, and what is held there.
-#[derive(Debug, Default)]
-struct Interface {
-    name: String,
-    /// How many rules need each.
-    needed: BTreeMap<Membership, u32>,
-    held: BTreeSet<Membership>,
-    /// Those beyond [`MOST_GROUPS`], for which every group is taken.
-    beyond: BTreeSet<Membership>,
-    /// Why each of these is not held.
-    failed: BTreeMap<Membership, String>,
 }
 
 impl Members {
@@ -58,20 +47,19 @@ impl Members {
         *count -= 1;
         if *count == 0 {
             interface.needed.remove(&membership);
-            interface.leave(ifindex, membership, &mut self.holders);
-            if interface.needed.is_empty() {
-                self.interfaces.remove(&ifindex);
-            }
+            interface.let_linger(ifindex, membership, &mut self.holders);
         }
     }
 
-    /// Tries once more what failed.
-    pub fn retry(&mut self) {
+    /// Tries once more what failed, and leaves what no rule has come back for.
+    pub fn tick(&mut self) {
+        let mut going = BTreeSet::new();
         for (ifindex, interface) in &mut self.interfaces {
-            for (membership, _) in std::mem::take(&mut interface.failed) {
-                interface.take(*ifindex, membership, &mut self.holders);
-            }
+            interface.retry(*ifindex, &mut self.holders);
+            going.extend(interface.let_go().into_iter().map(|membership| (*ifindex, membership)));
         }
+        self.holders.leave_all(&going);
+        self.interfaces.retain(|_, interface| !interface.needed.is_empty());
     }
 
     /// How many of the kernel's users of a group on an interface are of this daemon.
@@ -95,7 +83,7 @@ impl Members {
         let mut warnings = Vec::new();
         for interface in self.interfaces.values() {
             let name = &interface.name;
-            if interface.held.contains(&Membership::All) {
+            if interface.wants_all() {
                 warnings.push(format!(
                     "{name} takes every group that reaches it, and asks for none of those that no rule names one by one: a switch that snoops IGMP needs a static multicast-router port to it"
                 ));
@@ -105,67 +93,6 @@ impl Members {
             }
         }
         warnings
-    }
-}
-
-impl Interface {
-    fn view(&self) -> Vec<MembershipView> {
-        let one = |membership: &Membership, state: &str| {
-            let (group, source) = match membership {
-                Membership::Group(group) => (Some(*group), None),
-                Membership::Source { group, source } => (Some(*group), Some(*source)),
-                Membership::All => (None, None),
-            };
-            MembershipView { interface: self.name.clone(), group, source, state: state.to_owned() }
-        };
-        let held = self.held.iter().map(|membership| match membership {
-            Membership::All => one(membership, "allmulticast"),
-            _ => one(membership, "joined"),
-        });
-        let beyond = self.beyond.iter().map(|membership| one(membership, "allmulticast"));
-        let failed = self.failed.iter().map(|(membership, why)| one(membership, &format!("failed: {why}")));
-        held.chain(beyond).chain(failed).collect()
-    }
-
-    /// Holds one more, by itself while there is room.
-    fn take(&mut self, ifindex: u32, membership: Membership, holders: &mut Holders) {
-        if membership != Membership::All && self.held.len() >= MOST_GROUPS {
-            self.beyond.insert(membership);
-            return self.take_all_or_not(ifindex, holders);
-        }
-        if self.held.contains(&membership) {
-            return;
-        }
-        match holders.join(ifindex, membership) {
-            Ok(()) => {
-                self.held.insert(membership);
-            }
-            Err(error) => {
-                log::debug!("{}: joining {}: {error}", self.name, shown(&membership));
-                self.failed.insert(membership, error.to_string());
-            }
-        }
-    }
-
-    /// Holds one less; one of those beyond takes its place.
-    fn leave(&mut self, ifindex: u32, membership: Membership, holders: &mut Holders) {
-        self.failed.remove(&membership);
-        self.beyond.remove(&membership);
-        if membership != Membership::All && self.held.remove(&membership) {
-            holders.leave(ifindex, membership);
-            if let Some(next) = self.beyond.pop_first() {
-                self.take(ifindex, next, holders);
-            }
-        }
-        self.take_all_or_not(ifindex, holders);
-    }
-
-    fn take_all_or_not(&mut self, ifindex: u32, holders: &mut Holders) {
-        if self.needed.contains_key(&Membership::All) || !self.beyond.is_empty() {
-            self.take(ifindex, Membership::All, holders);
-        } else if self.held.remove(&Membership::All) {
-            holders.leave(ifindex, Membership::All);
-        }
     }
 }
 
@@ -190,3 +117,6 @@ fn shown(membership: &Membership) -> String {
         Membership::All => "every group".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! (`net.ipv4.igmp_max_msf`, 10), so there are as many sockets as that takes.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs, io, mem,
     net::Ipv4Addr,
     os::fd::{FromRawFd, OwnedFd},
@@ -107,6 +107,22 @@ impl Holders {
             }
         }
         Ok(())
+    }
+
+    /// Leaves all of these. A socket that holds nothing else is closed: the kernel leaves its groups in about half of the time.
+    pub fn leave_all(&mut self, going: &BTreeSet<(u32, Membership)>) {
+        self.groups.retain(|holder| {
+            !holder.held.keys().all(|(ifindex, group)| going.contains(&(*ifindex, Membership::Group(*group))))
+        });
+        self.sources.retain(|holder| {
+            let mut held = holder.held.iter().flat_map(|((ifindex, group), sources)| {
+                sources.iter().map(|source| (*ifindex, Membership::Source { group: *group, source: *source }))
+            });
+            !held.all(|held| going.contains(&held))
+        });
+        for (ifindex, membership) in going {
+            self.leave(*ifindex, *membership);
+        }
     }
 
     /// Leaves what is held. That the kernel has let go of it already, with its interface, is as well.
