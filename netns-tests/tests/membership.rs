@@ -1,8 +1,9 @@
 //! IGMP: behind a bridge that snoops, packets come when a rule wants them and no longer, and the host's memberships are the rules'.
 
-use std::{collections::BTreeSet, thread::sleep, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use mcr_userspace::kernel::membership::{Holders, Membership};
 use netns_tests::{
     daemon::Daemon,
     deadline::{SOON, until},
@@ -287,6 +288,38 @@ fn memberships_are_those_of_the_rules() -> Result<()> {
             let groups: BTreeSet<String> = there.iter().flatten().map(|(group, _)| group.clone()).collect();
             become_those(network.relay(), &groups, false).with_context(|| format!("step {step}"))?;
         }
+    }
+    Ok(())
+}
+
+/// An interface that is deleted takes its memberships along, and the socket that held them has its room again, though what else it holds
+/// keeps it open.
+#[test]
+fn an_interface_that_comes_and_goes() -> Result<()> {
+    needs_root!();
+    const GROUPS: u8 = 3;
+    let network = Topology::chain(1).build()?;
+    let relay = network.relay();
+    let index =
+        |name: &str| -> Result<u32> { Ok(relay.run(&format!("cat /sys/class/net/{name}/ifindex"))?.trim().parse()?) };
+    let stays = index("v1")?;
+    let of = |group: u8, source: u8| Membership::Source {
+        group: Ipv4Addr::new(239, 3, 0, group),
+        source: Ipv4Addr::new(10, 9, 9, source),
+    };
+    let all = || (0..GROUPS).flat_map(|group| [of(group, 1), of(group, 2)]);
+    // Sockets belong to the namespace in which they were made.
+    let mut holders = relay.enter(|| Ok(Holders::default()))?;
+    relay.enter(|| Ok(holders.join(stays, of(0, 1))?))?;
+    for round in 0..30 {
+        relay.run("ip link add x0 type veth peer name x1")?;
+        let comes = index("x0")?;
+        relay
+            .enter(|| Ok(all().try_for_each(|membership| holders.join(comes, membership))?))
+            .with_context(|| format!("round {round}: joining"))?;
+        relay.run("ip link del x0")?;
+        all().for_each(|membership| holders.leave(comes, membership));
+        assert_eq!(kernels(relay)?, ["239.3.0.0".to_owned()].into(), "round {round}");
     }
     Ok(())
 }

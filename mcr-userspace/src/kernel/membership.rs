@@ -130,25 +130,23 @@ impl Holders {
         match membership {
             Membership::All => drop(self.all.remove(&ifindex)),
             Membership::Group(group) => {
-                let Some(holder) = self.groups.iter_mut().find(|holder| holder.held.contains_key(&(ifindex, group)))
-                else {
-                    return;
-                };
-                let left = holder.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(ifindex));
-                said(ifindex, group, left);
-                holder.held.remove(&(ifindex, group));
+                let key = (ifindex, group);
+                let Some(holder) = self.groups.iter_mut().find(|holder| holder.held.contains_key(&key)) else { return };
+                holder.leave_group(key);
                 self.groups.retain(|holder| !holder.held.is_empty());
             }
             Membership::Source { group, source } => {
                 let key = (ifindex, group);
                 let holds = |holder: &&mut Holder| holder.held.get(&key).is_some_and(|held| held.contains(&source));
                 let Some(holder) = self.sources.iter_mut().find(holds) else { return };
-                said(ifindex, group, source_group(&holder.socket, MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source));
-                if let Some(sources) = holder.held.get_mut(&key) {
-                    sources.retain(|held| *held != source);
-                    if sources.is_empty() {
-                        holder.held.remove(&key);
+                match holder.held.get_mut(&key) {
+                    Some(sources) if sources.len() > 1 => {
+                        sources.retain(|held| *held != source);
+                        said(key, source_group(&holder.socket, MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source));
                     }
+                    // The last one goes with the group. Without its interface the kernel would not let a source go, and the socket
+                    // would have less room than it seems to have.
+                    _ => holder.leave_group(key),
                 }
                 self.sources.retain(|holder| !holder.held.is_empty());
             }
@@ -161,7 +159,16 @@ impl Holders {
     }
 }
 
-fn said(ifindex: u32, group: Ipv4Addr, left: io::Result<()>) {
+impl Holder {
+    /// Leaves a group with all of its sources; with an interface that is gone, too.
+    fn leave_group(&mut self, (ifindex, group): (u32, Ipv4Addr)) {
+        let left = self.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(ifindex));
+        said((ifindex, group), left);
+        self.held.remove(&(ifindex, group));
+    }
+}
+
+fn said((ifindex, group): (u32, Ipv4Addr), left: io::Result<()>) {
     if let Err(error) = left {
         log::debug!("leaving {group} on interface {ifindex}: {error}");
     }
