@@ -292,6 +292,36 @@ fn memberships_are_those_of_the_rules() -> Result<()> {
     Ok(())
 }
 
+/// The host cannot ask within a VLAN in which it has no interface. That is said, and nothing is asked outside of it; `vm_vlans` shows the
+/// rest, since not every kernel that tests run on has VLANs.
+#[test]
+fn a_vlan_without_an_interface() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let relay = network.relay();
+    let remedy = "ip link add link v1 name v1.100 type vlan id 100 && ip link set v1.100 up";
+    let words = "rule add --name tagged --in v1 --group 239.1.1.1 --vlan 100 --out v2";
+    for (membership, warns) in [("join", true), ("none", false)] {
+        let config = format!("[[interface]]\nname = \"v1\"\nmembership = \"{membership}\"\n");
+        let daemon = Daemon::start(relay, &config, &["--iface-in", "v1", "--iface-out", "v2"])?;
+        let added = daemon.ctl(&words.split(' ').collect::<Vec<_>>())?.success()?;
+        assert_eq!(added.stderr.contains(remedy), warns, "{}", added.told());
+        let status = daemon.done(&["--json", "status"])?;
+        assert_eq!(status.contains(remedy), warns, "{status}");
+        assert_eq!(kernels(relay)?, Default::default());
+        let told = daemon.stats()?.memberships;
+        let none = told.iter().all(|of| of.state == "failed: no interface in VLAN 100" && of.vlan == Some(100));
+        ensure!(none && told.len() == usize::from(warns), "{told:?}");
+        if warns {
+            until("a word in the log", SOON, || Ok(daemon.log().contains(remedy).then_some(())))?;
+        }
+        daemon.done(&["rule", "del", "tagged"])?;
+        let status = daemon.done(&["--json", "status"])?;
+        ensure!(!status.contains(remedy), "{status}");
+    }
+    Ok(())
+}
+
 /// An interface that is deleted takes its memberships along, and the socket that held them has its room again, though what else it holds
 /// keeps it open.
 #[test]

@@ -3,119 +3,136 @@
 //! a rule that comes back at once finds its membership held.
 
 mod interface;
+mod vlans;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
 };
 
-use interface::Interface;
+use interface::{Host, Interface, Need};
 
-use crate::{
-    config,
-    control::protocol::MembershipView,
-    kernel::membership::{Holders, Membership},
-    rules::rule::Match,
-};
+use crate::{config, control::protocol::MembershipView, kernel::membership::Membership, rules::rule::Match};
 
 /// The memberships of all interfaces.
 #[derive(Debug, Default)]
 pub struct Members {
-    holders: Holders,
+    host: Host,
     /// By interface index.
     interfaces: BTreeMap<u32, Interface>,
+    /// Warnings that the log has told, as long as they hold.
+    said: BTreeSet<String>,
 }
 
 impl Members {
     /// A rule that matches so forwards from now on.
     pub fn add(&mut self, ifindex: u32, matcher: &Match, how: config::Membership) {
-        let Some(membership) = membership(matcher, how) else { return };
-        let interface = self.interfaces.entry(ifindex).or_default();
+        let Some(need) = need(matcher, how) else { return };
+        let interface = self.interfaces.entry(ifindex).or_insert_with(|| Interface::new(ifindex));
         interface.name.clone_from(&matcher.interface);
-        let count = interface.needed.entry(membership).or_default();
+        let count = interface.needed.entry(need).or_default();
         *count += 1;
         if *count == 1 {
-            interface.take(ifindex, membership, &mut self.holders);
+            interface.take(need, &mut self.host);
         }
     }
 
     /// A rule that was added so forwards no more.
     pub fn remove(&mut self, ifindex: u32, matcher: &Match, how: config::Membership) {
-        let Some(membership) = membership(matcher, how) else { return };
+        let Some(need) = need(matcher, how) else { return };
         let Some(interface) = self.interfaces.get_mut(&ifindex) else { return };
-        let Some(count) = interface.needed.get_mut(&membership) else { return };
+        let Some(count) = interface.needed.get_mut(&need) else { return };
         *count -= 1;
         if *count == 0 {
-            interface.needed.remove(&membership);
-            interface.let_linger(ifindex, membership, &mut self.holders);
+            interface.needed.remove(&need);
+            interface.let_linger(need, &mut self.host);
         }
     }
 
-    /// Tries once more what failed, and leaves what no rule has come back for.
+    /// Follows VLANs, tries once more what failed, and leaves what no rule has come back for.
     pub fn tick(&mut self) {
-        let mut going = BTreeSet::new();
-        for (ifindex, interface) in &mut self.interfaces {
-            interface.retry(*ifindex, &mut self.holders);
-            going.extend(interface.let_go().into_iter().map(|membership| (*ifindex, membership)));
+        if self.interfaces.values().any(Interface::has_vlans) {
+            self.host.vlans.look();
         }
-        self.holders.leave_all(&going);
+        self.settle();
+        let vlans = &self.host.vlans;
+        let warnings: BTreeSet<String> = self.interfaces.values().flat_map(|of| of.warnings(vlans)).collect();
+        for warning in warnings.difference(&self.said) {
+            log::warn!("{warning}");
+        }
+        self.said = warnings;
+    }
+
+    fn settle(&mut self) {
+        let mut going = BTreeSet::new();
+        for interface in self.interfaces.values_mut() {
+            interface.retry(&mut self.host);
+            going.extend(interface.let_go());
+        }
+        self.host.holders.leave_all(&going);
         self.interfaces.retain(|_, interface| !interface.needed.is_empty());
+    }
+
+    /// Where the host asks for what a rule needs: index and name of the interface, or of the one in the rule's VLAN on it.
+    pub fn place(&mut self, ifindex: u32, matcher: &Match) -> Option<(u32, String)> {
+        match matcher.vlan {
+            Some(vlan) => self.host.vlans.find(ifindex, vlan).map(|vlan| (vlan.ifindex, vlan.name.clone())),
+            None => Some((ifindex, matcher.interface.clone())),
+        }
     }
 
     /// How many of the kernel's users of a group on an interface are of this daemon.
     pub fn users(&self, ifindex: u32, group: Ipv4Addr) -> usize {
-        self.holders.users(ifindex, group)
+        self.host.holders.users(ifindex, group)
     }
 
     /// Every membership and its state; of the rule that matches so, where one is given.
     pub fn view(&self, only: Option<&Match>) -> Vec<MembershipView> {
         let asked = |view: &MembershipView| {
             only.is_none_or(|matcher| {
-                let group = view.group.is_none_or(|group| matcher.group.contains(group));
+                let group = view.group.is_none_or(|group| matcher.group.contains(group) && view.vlan == matcher.vlan);
                 view.interface == matcher.interface && group
             })
         };
-        self.interfaces.values().flat_map(Interface::view).filter(asked).collect()
+        self.interfaces.values().flat_map(|interface| interface.view(&self.host.vlans)).filter(asked).collect()
+    }
+
+    /// What users should know of what a rule needs.
+    pub fn warning(&self, matcher: &Match, how: config::Membership) -> Option<String> {
+        let interface = self.interfaces.values().find(|interface| interface.name == matcher.interface)?;
+        interface.warning(&need(matcher, how)?, &self.host.vlans)
     }
 
     /// What users should know of memberships, a line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for interface in self.interfaces.values() {
-            let name = &interface.name;
             if interface.wants_all() {
                 warnings.push(format!(
-                    "{name} takes every group that reaches it, and asks for none of those that no rule names one by one: a switch that snoops IGMP needs a static multicast-router port to it"
+                    "{} takes every group that reaches it, and asks for none of those that no rule names one by one: a switch that snoops IGMP needs a static multicast-router port to it",
+                    interface.name
                 ));
             }
-            for (membership, why) in &interface.failed {
-                warnings.push(format!("{name}: {} is not joined: {why}", shown(membership)));
-            }
+            warnings.extend(interface.warnings(&self.host.vlans));
         }
         warnings
     }
 }
 
 /// What a rule needs of the host.
-fn membership(matcher: &Match, how: config::Membership) -> Option<Membership> {
+fn need(matcher: &Match, how: config::Membership) -> Option<Need> {
     let group = matcher.group.address;
-    match how {
-        config::Membership::None => None,
-        config::Membership::Allmulticast => Some(Membership::All),
-        config::Membership::Join if matcher.group.length < 32 => Some(Membership::All),
+    let membership = match how {
+        config::Membership::None => return None,
+        config::Membership::Allmulticast => Membership::All,
+        config::Membership::Join if matcher.group.length < 32 => Membership::All,
         config::Membership::Join if matcher.source.length == 32 => {
-            Some(Membership::Source { group, source: matcher.source.address })
+            Membership::Source { group, source: matcher.source.address }
         }
-        config::Membership::Join => Some(Membership::Group(group)),
-    }
-}
-
-fn shown(membership: &Membership) -> String {
-    match membership {
-        Membership::Group(group) => format!("group {group}"),
-        Membership::Source { group, source } => format!("group {group} of source {source}"),
-        Membership::All => "every group".to_owned(),
-    }
+        config::Membership::Join => Membership::Group(group),
+    };
+    let vlan = matcher.vlan.filter(|_| membership != Membership::All);
+    Some(Need { vlan, membership })
 }
 
 #[cfg(test)]
