@@ -136,6 +136,10 @@ impl Program {
 
     /// Attaches the program to an interface; its packets are counted from then on.
     pub fn attach(&mut self, ifindex: u32, attachment: Attachment) -> io::Result<()> {
+        // Known by another name: its counters must not be touched.
+        if self.links.contains_key(&ifindex) {
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
         let zero = PerCpuValues::try_from(vec![[0; Verdict::COUNT]; self.cpus])?;
         self.verdicts.insert(ifindex, zero, 0).map_err(io::Error::other)?;
         let mode = match attachment {
