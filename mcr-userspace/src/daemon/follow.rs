@@ -172,14 +172,20 @@ impl State {
 
     /// Attaches what has come that active rules send to, or that the command line names.
     fn bring_back(&mut self) {
-        let absent: Vec<(String, Option<Nic>)> = self
+        let missing: Vec<(InterfaceId, String, Option<Nic>)> = self
             .interfaces
             .iter()
             .filter(|(_, place)| place.interface.is_none())
-            .map(|(_, place)| (place.name.clone(), place.tried.clone()))
+            .map(|(id, place)| (id, place.name.clone(), place.tried.clone()))
             .collect();
-        for (name, tried) in absent {
-            let Ok(nic) = Nic::read(&name) else { continue };
+        for (id, name, tried) in missing {
+            let Ok(nic) = Nic::read(&name) else {
+                // Why it could not be attached while it was there is no reason any more.
+                if let Some(place) = self.interfaces.place_mut(id) {
+                    (place.absent, place.tried) = (absent(&name), None);
+                }
+                continue;
+            };
             if tried.as_ref() == Some(&nic) {
                 continue;
             }
