@@ -234,9 +234,10 @@ impl Worker {
         let own = self.bound.iter().position(|bound| bound.interface == id && bound.queue == self.id);
         let ingress = Ingress { ifindex, partial_checksums };
         let interface = place(&mut self.interfaces, id).get_or_insert(Interface { ingress, egress: None });
-        // An egress that is there has frames lined up.
-        if interface.egress.is_none() {
-            interface.egress = own.map(|port| Egress::new(facts, port));
+        match &mut interface.egress {
+            // It has frames lined up.
+            Some(egress) => egress.facts = facts,
+            none => *none = own.map(|port| Egress::new(facts, port)),
         }
         // Whoever waited may have given up.
         let _ = done.send(());
