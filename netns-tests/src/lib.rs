@@ -16,6 +16,7 @@ pub mod apt;
 pub mod cache;
 pub mod smcroute;
 
+pub mod connection;
 pub mod daemon;
 pub mod doctor;
 

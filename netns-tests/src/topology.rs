@@ -248,6 +248,15 @@ impl Network {
         self.namespaces.get(label).unwrap_or_else(|| panic!("the topology has no namespace {label:?}"))
     }
 
+    /// Feeds `ip -batch` in the namespace of this label with `lines`; `@label` in them stands for a namespace's name.
+    pub fn ip(&self, label: &str, lines: &str) -> Result<()> {
+        let named = self
+            .namespaces
+            .iter()
+            .fold(lines.to_owned(), |lines, (label, namespace)| lines.replace(&format!("@{label}"), namespace.name()));
+        self.namespace(label).ip_batch(&named)
+    }
+
     /// Where `mcrd` runs.
     pub fn relay(&self) -> &Namespace {
         self.namespace(RELAY)

@@ -1,14 +1,13 @@
 //! Rules come and go under load, and the streams of the others lose nothing.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 use netns_tests::{
+    connection::Connection,
     crossing::Crossing,
     daemon::Daemon,
     ledger::{self, Deleted},
@@ -17,7 +16,7 @@ use netns_tests::{
     rules,
     topology::Topology,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 const LOAD: Load = Load { first: rules::SENT, streams: 50, rate: 100_000, size: 256, seconds: 12 };
 /// Each is one rule added and one deleted.
@@ -107,51 +106,35 @@ fn churn(daemon: &Daemon) -> Result<Duration> {
     let mut connection = Connection::open(daemon)?;
     let start = Instant::now();
     for i in 0..PAIRS_A_SECOND * SECONDS {
-        connection.add(i)?;
+        add(&mut connection, i)?;
         if let Some(old) = i.checked_sub(WINDOW) {
-            connection.delete(old)?;
+            delete(&mut connection, old)?;
         }
         let due = start + Duration::from_secs(1) * i / PAIRS_A_SECOND;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     let took = start.elapsed();
     for i in PAIRS_A_SECOND * SECONDS - WINDOW..PAIRS_A_SECOND * SECONDS {
-        connection.delete(i)?;
+        delete(&mut connection, i)?;
     }
     Ok(took)
 }
 
-/// One connection to the control socket; see docs/protocol.md.
-struct Connection(BufReader<UnixStream>);
+/// Adds a rule that no stream of the load matches.
+fn add(connection: &mut Connection, i: u32) -> Result<()> {
+    let group = format!("239.2.{}.{}", i / 250, i % 250 + 1);
+    let answer = connection.ask(&json!({"command": "rule_add", "rule": {
+        "name": format!("churn-{i}"),
+        "match": {"interface": "v1", "group": group, "port": 5001},
+        "output": [{"interface": "v2", "group": "239.20.1.1", "port": 6001}],
+    }}))?;
+    ensure!(answer["rule_added"]["name"] == format!("churn-{i}"), "{answer}");
+    Ok(())
+}
 
-impl Connection {
-    fn open(daemon: &Daemon) -> Result<Self> {
-        Ok(Self(BufReader::new(UnixStream::connect(daemon.files().socket())?)))
-    }
-
-    /// Adds a rule that no stream of the load matches.
-    fn add(&mut self, i: u32) -> Result<()> {
-        let group = format!("239.2.{}.{}", i / 250, i % 250 + 1);
-        let answer = self.ask(&json!({"command": "rule_add", "rule": {
-            "name": format!("churn-{i}"),
-            "match": {"interface": "v1", "group": group, "port": 5001},
-            "output": [{"interface": "v2", "group": "239.20.1.1", "port": 6001}],
-        }}))?;
-        ensure!(answer["rule_added"]["name"] == format!("churn-{i}"), "{answer}");
-        Ok(())
-    }
-
-    fn delete(&mut self, i: u32) -> Result<()> {
-        let name = format!("churn-{i}");
-        let answer = self.ask(&json!({"command": "rule_del", "name": name}))?;
-        ensure!(answer["rule_deleted"]["name"] == name, "{answer}");
-        Ok(())
-    }
-
-    fn ask(&mut self, request: &Value) -> Result<Value> {
-        self.0.get_mut().write_all(format!("{request}\n").as_bytes())?;
-        let mut line = String::new();
-        self.0.read_line(&mut line)?;
-        Ok(serde_json::from_str(&line)?)
-    }
+fn delete(connection: &mut Connection, i: u32) -> Result<()> {
+    let name = format!("churn-{i}");
+    let answer = connection.ask(&json!({"command": "rule_del", "name": name}))?;
+    ensure!(answer["rule_deleted"]["name"] == name, "{answer}");
+    Ok(())
 }
