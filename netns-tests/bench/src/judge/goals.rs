@@ -1,0 +1,5 @@
+//! placeholder
+use serde::Serialize;
+/// A goal.
+#[derive(Clone, Debug, Serialize)]
+pub struct Goal;

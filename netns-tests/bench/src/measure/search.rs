@@ -1,0 +1,121 @@
+//! The search for the highest rate without loss: throughput in the words of RFC 2544, by bisection. Pure: rates in, verdicts back.
+
+/// How near the two sides of the border must come: 2 %.
+const NEAR: f64 = 1.02;
+/// Below this part of the rate that it was asked for, a sender has not offered it.
+const REACHED: f64 = 0.97;
+/// The slowest rate that is worth a trial.
+const LEAST: f64 = 500.0;
+
+/// One search.
+#[derive(Clone, Debug)]
+pub struct Search {
+    guess: f64,
+    /// The highest rate at which nothing was lost.
+    low: Option<f64>,
+    /// The lowest rate at which something was lost, or that the sender did not reach.
+    high: Option<f64>,
+    is_limited: bool,
+}
+
+impl Search {
+    /// A search that begins near `guess`, in packets a second.
+    pub fn near(guess: f64) -> Self {
+        Self { guess: guess.max(LEAST), low: None, high: None, is_limited: false }
+    }
+
+    /// The next rate to try; `None` when the border is found.
+    pub fn next(&self) -> Option<f64> {
+        match (self.low, self.high) {
+            (None, None) => Some(self.guess),
+            (Some(low), None) => Some(low * 1.15),
+            (None, Some(high)) => (high > LEAST).then_some((high * 0.8).max(LEAST)),
+            (Some(low), Some(high)) => (high / low > NEAR).then_some((low * high).sqrt()),
+        }
+    }
+
+    /// A trial at `asked`, in which the sender reached `reached`, is over.
+    pub fn tell(&mut self, asked: f64, reached: f64, lossless: bool) {
+        if !lossless {
+            self.high = Some(asked.min(self.high.unwrap_or(asked)));
+            self.is_limited = false;
+            return;
+        }
+        self.low = Some(reached.min(asked).max(self.low.unwrap_or(0.0)));
+        if reached < asked * REACHED {
+            self.high = Some(asked.min(self.high.unwrap_or(asked)));
+            self.is_limited = true;
+        }
+    }
+
+    /// The rate of a longer trial at the end that lost something was too high.
+    pub fn tell_unconfirmed(&mut self) {
+        self.low = self.low.map(|low| low * 0.97);
+        self.high = None;
+        self.is_limited = false;
+    }
+
+    /// The highest rate without loss so far; 0 when there was none.
+    pub fn found(&self) -> f64 {
+        self.low.unwrap_or(0.0)
+    }
+
+    /// Whether it was the sender that could not offer more.
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches with a forwarder that loses above `border` and a sender that reaches `most`; what was found, and in how many trials.
+    fn search(guess: f64, border: f64, most: f64) -> (Search, u32) {
+        let (mut search, mut trials) = (Search::near(guess), 0);
+        while let Some(rate) = search.next() {
+            trials += 1;
+            assert!(trials < 60, "{search:?}");
+            let reached = rate.min(most);
+            search.tell(rate, reached, reached <= border);
+        }
+        (search, trials)
+    }
+
+    #[test]
+    fn finds_the_border_from_any_guess() {
+        for border in [1_234.0, 98_765.0, 850_000.0, 2_900_000.0] {
+            for guess in [600.0, 100_000.0, 800_000.0, 5_000_000.0] {
+                let (found, _) = search(guess, border, 10e6);
+                assert!(found.found() <= border && found.found() > border / NEAR, "{border} from {guess}: {found:?}");
+                assert!(!found.is_limited());
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_guess_takes_few_trials() {
+        let (_, trials) = search(800_000.0, 850_000.0, 10e6);
+        assert!(trials <= 6, "{trials}");
+    }
+
+    #[test]
+    fn says_when_the_sender_is_the_limit() {
+        let (found, _) = search(500_000.0, 5e6, 900_000.0);
+        assert!(found.is_limited() && found.found() > 880_000.0, "{found:?}");
+    }
+
+    #[test]
+    fn nothing_passes() {
+        let (found, _) = search(100_000.0, 0.0, 1e6);
+        assert_eq!((found.found(), found.is_limited()), (0.0, false));
+    }
+
+    #[test]
+    fn an_unconfirmed_rate_goes_down() {
+        let (mut found, _) = search(100_000.0, 100_000.0, 1e6);
+        let before = found.found();
+        found.tell_unconfirmed();
+        assert!((found.found() - before * 0.97).abs() < 1.0);
+    }
+}
