@@ -95,6 +95,9 @@ pub struct Output {
     pub sent_bytes: u64,
     /// Packets offered and not sent.
     pub dropped: Dropped,
+    /// What it waits for while its rule forwards to others.
+    #[serde(default)]
+    pub waiting: Option<String>,
 }
 
 /// One interface.

@@ -121,3 +121,48 @@ fn a_changed_address_is_in_the_next_packets() -> Result<()> {
     until("packets of the new address", SOON, || Ok((sent_from(&network, &wire)?.0 == "10.2.0.5").then_some(())))?;
     ledger::check(&daemon.stats_at_rest()?, Deleted::None)
 }
+
+/// The relay's and sink's ends of the link between v2 and v3, made anew with their addresses.
+fn make_again(network: &Network) -> Result<()> {
+    let sink = network.namespace(SINK);
+    network.relay().run(&format!("ip link add v2 type veth peer name v3 netns {}", sink.name()))?;
+    for (namespace, name, address) in [(network.relay(), "v2", "10.2.0.1/24"), (sink, "v3", "10.2.0.2/24")] {
+        namespace.run(&format!("ip addr add {address} dev {name}"))?;
+        namespace.run(&format!("ip link set {name} up"))?;
+    }
+    Ok(())
+}
+
+/// One of a rule's two outputs goes and comes back: the other one sends all, and what the first one could not is counted.
+#[test]
+fn an_output_that_is_gone_costs_the_others_nothing() -> Result<()> {
+    needs_root!();
+    let network = Topology::fan(1, 2).build()?;
+    let mut rule = rules::streams(1, "v1", "v2").remove(0);
+    rule.outputs.push(rules::Output { interface: "v4".into(), ..rule.outputs[0].clone() });
+    let daemon = Daemon::start(network.relay(), &rules::file(std::slice::from_ref(&rule)), &[])?;
+    let frames = daemon.stats_at_rest()?;
+    let load = Load { rate: 2_000, seconds: 3, ..LOAD };
+    let receiver = load.receive(network.namespace(SINK), "v5", rules::RECEIVED, Share::Many)?;
+    let sender = load.send(network.namespace(GEN), "v0", Share::Many)?;
+    network.relay().run("ip link del v2")?;
+    until("an output that waits", SOON, || {
+        Ok(daemon.stats()?.rule(&rule.name).outputs[0].waiting.as_deref().map(|why| assert_eq!(why, "no interface v2")))
+    })?;
+    let stats = daemon.stats()?;
+    assert_eq!((stats.rule(&rule.name).state.as_str(), stats.interface("v2").xdp.as_str()), ("active", "none"));
+    until("packets that are lost there", SOON, || {
+        Ok(daemon.stats()?.rule(&rule.name).outputs[0].dropped.contains_key("link_down").then_some(()))
+    })?;
+    make_again(&network)?;
+    let sent = |daemon: &Daemon| -> Result<u64> { Ok(daemon.stats()?.rule(&rule.name).outputs[0].sent_packets) };
+    let before = sent(&daemon)?;
+    until("packets on the new interface", SOON, || Ok((sent(&daemon)? > before).then_some(())))?;
+    load.sent(sender)?;
+    let received = load.received(receiver)?;
+    ensure!(received.packets == load.packets() && received.lost + received.duplicated == 0, "{received:?}");
+    let after = daemon.stats_at_rest()?;
+    assert_eq!(after.rule(&rule.name).outputs[0].waiting, None);
+    ledger::check(&after, Deleted::None)?;
+    ledger::check_frames(&frames, &after)
+}

@@ -198,7 +198,7 @@ pub struct Stats {
     pub totals: Totals,
     /// Each rule, in the order of their names.
     pub rules: Vec<RuleStats>,
-    /// Each interface that has sockets.
+    /// Each interface that has sockets, and those that had and that rules or flags still name.
     pub interfaces: Vec<InterfaceStats>,
     /// Each worker.
     pub workers: Vec<WorkerStats>,
@@ -257,6 +257,9 @@ pub struct OutputStats {
     pub sent_bytes: u64,
     /// Packets offered and not sent.
     pub dropped: Dropped,
+    /// What it waits for, while the rule forwards to others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 /// One interface.
@@ -268,9 +271,9 @@ pub struct InterfaceStats {
     pub driver: String,
     /// Its receive queues.
     pub queues: u32,
-    /// How the program is attached: `driver` or `skb`.
+    /// How the program is attached: `driver` or `skb`; `none` while there is no such interface.
     pub xdp: String,
-    /// What its sockets were granted: `zerocopy` or `copy`.
+    /// What its sockets were granted: `zerocopy` or `copy`; `none` while it has none.
     pub xsk: String,
     /// Why it is less than was asked for; empty where it is not.
     pub xsk_reason: String,

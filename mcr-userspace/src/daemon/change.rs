@@ -15,15 +15,19 @@ use super::{
     fit::Plan,
     fleet::Fleet,
     hearing,
-    interfaces::Role,
+    interfaces::{Role, absent},
     state::{Live, State},
 };
 use crate::{
     config::Mode,
-    forward::{counters::OutputCounters, mailbox::Command, rule::Compiled},
+    forward::{
+        counters::OutputCounters,
+        mailbox::Command,
+        rule::{Compiled, InterfaceId},
+    },
     kernel::nic::Nic,
     rules::{
-        rule::{Rule, Source},
+        rule::{Output, Rule, Source},
         set::Change,
     },
 };
@@ -37,93 +41,148 @@ pub enum Obstacle {
     Wrong(anyhow::Error),
 }
 
+/// The interfaces of a rule.
+#[derive(Debug)]
+pub struct Survey {
+    /// The ingress, and the outputs' that can be used.
+    pub found: Vec<(Nic, Role, Mode)>,
+    /// Why other outputs cannot be.
+    pub lacking: Vec<Obstacle>,
+}
+
+impl Survey {
+    /// Each interface that was found.
+    fn nics(&self) -> impl Iterator<Item = &Nic> {
+        self.found.iter().map(|(nic, ..)| nic)
+    }
+
+    /// A rule none of whose outputs can send leaves the packets to the host.
+    fn for_one_output_at_least(mut self) -> Result<Self, Obstacle> {
+        if self.found.iter().any(|(_, role, _)| *role == Role::Egress) {
+            return Ok(self);
+        }
+        // What is wrong may be to be mended, what is missing may come.
+        let first = self.lacking.iter().position(|lack| matches!(lack, Obstacle::Wrong(_))).unwrap_or_default();
+        Err(self.lacking.swap_remove(first))
+    }
+}
+
 /// Interfaces as they were when a change first asked for them: thousands of rules name the same few.
 #[derive(Debug, Default)]
-pub struct Seen(HashMap<String, Nic>);
+pub struct Seen {
+    nics: HashMap<String, Nic>,
+    /// Why there are no sockets on one of them, in a role.
+    refused: HashMap<(String, bool), String>,
+}
 
 impl Seen {
     fn nic(&mut self, name: &str) -> Result<Nic, Obstacle> {
-        if let Some(nic) = self.0.get(name) {
+        if let Some(nic) = self.nics.get(name) {
             return Ok(nic.clone());
         }
         let nic = Nic::read(name).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENODEV) => Obstacle::Missing(format!("no interface {name}")),
+            Some(libc::ENODEV) => Obstacle::Missing(absent(name)),
             _ => Obstacle::Wrong(anyhow::Error::from(error).context(format!("interface {name}"))),
         })?;
-        self.0.insert(name.to_owned(), nic.clone());
+        self.nics.insert(name.to_owned(), nic.clone());
         Ok(nic)
+    }
+
+    /// Asks for an interface's sockets, unless that has been refused before.
+    fn ensure(&mut self, nic: &Nic, role: Role, ensure: impl FnOnce() -> anyhow::Result<()>) -> Result<(), Obstacle> {
+        let key = (nic.name.clone(), role == Role::Ingress);
+        if let Some(why) = self.refused.get(&key) {
+            return Err(Obstacle::Wrong(anyhow::anyhow!(why.clone())));
+        }
+        ensure().map_err(|error| {
+            self.refused.insert(key, format!("{error:#}"));
+            Obstacle::Wrong(error)
+        })
     }
 }
 
 impl State {
-    /// What lacks for `rule` on this machine: its interfaces as they are, or the obstacle.
-    pub fn survey(&self, rule: &Rule, seen: &mut Seen) -> Result<Vec<(Nic, Role, Mode)>, Obstacle> {
-        let mut found = Vec::new();
-        let mut need = |name: &str, role: Role| -> Result<Nic, Obstacle> {
-            let nic = seen.nic(name)?;
-            found.push((nic.clone(), role, self.options.mode(name)));
-            Ok(nic)
-        };
-        need(&rule.matcher.interface, Role::Ingress)?;
+    /// What there is for `rule` on this machine: its interfaces as they are, and what outputs lack; or why it cannot forward at all.
+    pub fn survey(&self, rule: &Rule, seen: &mut Seen) -> Result<Survey, Obstacle> {
+        let mode = |name: &str| self.options.mode(name);
+        let name = &rule.matcher.interface;
+        let ingress = seen.nic(name)?;
+        self.fits(&ingress, Role::Ingress).map_err(Obstacle::Wrong)?;
+        let mut survey = Survey { found: vec![(ingress, Role::Ingress, mode(name))], lacking: Vec::new() };
         for output in &rule.outputs {
-            let nic = need(&output.interface, Role::Egress)?;
-            if output.source == Source::Interface && nic.address.is_none() {
-                return Err(Obstacle::Missing(format!(
-                    "{name} has no IPv4 address to send from (`ip addr add ADDRESS/LEN dev {name}`, or source=keep or source=ADDRESS)",
-                    name = output.interface
-                )));
+            let name = &output.interface;
+            let fits = |nic: &Nic| self.fits(nic, Role::Egress).map_err(Obstacle::Wrong);
+            let found = seen.nic(name).and_then(|nic| match no_address(output, &nic) {
+                Some(lack) => Err(Obstacle::Missing(lack)),
+                None => fits(&nic).map(|()| (nic, Role::Egress, mode(name))),
+            });
+            match found {
+                Ok(found) => survey.found.push(found),
+                Err(obstacle) => survey.lacking.push(obstacle),
             }
         }
-        Ok(found)
+        survey.for_one_output_at_least()
     }
 
-    /// Sees to it that these interfaces have the sockets that they need. What can be refused beforehand changes nothing.
-    pub fn ensure_interfaces(&mut self, wanted: &[(Nic, Role, Mode)]) -> anyhow::Result<()> {
-        let mut wanted = wanted.to_vec();
-        // An interface that is both begins with the role that needs more.
-        wanted.sort_by_key(|(_, role, _)| *role == Role::Egress);
-        let plan = match &self.fleet {
-            Some(fleet) => fleet.plan,
-            None if wanted.is_empty() => return Ok(()),
-            None => {
-                let config = &self.options.config;
-                Plan::new(self.workers, config.limits.frames, &wanted, config.datapath.profile)
-            }
-        };
-        for (nic, role, _) in &wanted {
-            self.interfaces.check(nic, *role, &plan)?;
-        }
-        let fleet = match &mut self.fleet {
-            Some(fleet) => fleet,
-            none => none.insert(Fleet::start(plan)?),
-        };
-        for (nic, role, mode) in &wanted {
-            if !self.interfaces.serves(&nic.name, *role, plan.workers) {
-                // Before the program: a driver may start its queues anew.
-                let changed = *role == Role::Ingress && self.offloads.keep_tags(nic);
-                let attached = self.interfaces.attach(nic, *role, *mode, &mut self.program, fleet);
-                if attached.is_err() && changed {
-                    self.offloads.restore(nic);
-                }
-                attached?;
-            }
+    /// Whether an interface can be used by the workers that there are.
+    fn fits(&self, nic: &Nic, role: Role) -> anyhow::Result<()> {
+        self.fleet.as_ref().map_or(Ok(()), |fleet| fleet.plan.check(nic, role))
+    }
+
+    /// Starts the workers, made for these interfaces, should there be none yet.
+    pub fn ensure_fleet(&mut self, wanted: &[(Nic, Role, Mode)]) -> anyhow::Result<()> {
+        if self.fleet.is_none() && !wanted.is_empty() {
+            let config = &self.options.config;
+            let plan = Plan::new(self.workers, config.limits.frames, wanted, config.datapath.profile);
+            // Before anything is touched.
+            wanted.iter().try_for_each(|(nic, role, _)| plan.check(nic, *role))?;
+            self.fleet = Some(Fleet::start(plan)?);
         }
         Ok(())
     }
 
-    /// Lets `rule` forward: it has a slot, workers know it, and then the kernel steers for it.
-    pub fn activate(&mut self, rule: &Rule, lineage: u64, seen: &mut Seen) -> Result<Arc<Active>, Obstacle> {
-        let wanted = self.survey(rule, seen)?;
-        self.ensure_interfaces(&wanted).map_err(Obstacle::Wrong)?;
-        self.offloads.hint(rule);
-        self.start(rule, lineage).map_err(Obstacle::Wrong)
+    /// Sees to it that an interface has the sockets that it needs.
+    pub fn ensure_interface(&mut self, nic: &Nic, role: Role, mode: Mode) -> anyhow::Result<()> {
+        if self.interfaces.are_stale(nic) {
+            self.follow();
+        }
+        let fleet = self.fleet.as_mut().context("no worker runs")?;
+        if self.interfaces.serves(nic, role, fleet.plan.workers) {
+            return Ok(());
+        }
+        // Before the program: a driver may start its queues anew.
+        let changed = role == Role::Ingress && self.offloads.keep_tags(nic);
+        let attached = self.interfaces.attach(nic, role, mode, &mut self.program, fleet);
+        if attached.is_err() && changed {
+            self.offloads.restore(nic);
+        }
+        attached
     }
 
-    fn start(&mut self, rule: &Rule, lineage: u64) -> anyhow::Result<Arc<Active>> {
+    /// Attaches what `rule` needs; what its outputs lack, or why it cannot forward at all.
+    pub fn prepare(&mut self, rule: &Rule, seen: &mut Seen) -> Result<Vec<Obstacle>, Obstacle> {
+        let Survey { found, lacking } = self.survey(rule, seen)?;
+        self.ensure_fleet(&found).map_err(Obstacle::Wrong)?;
+        let mut survey = Survey { found: Vec::new(), lacking };
+        for (nic, role, mode) in found {
+            match seen.ensure(&nic, role, || self.ensure_interface(&nic, role, mode)) {
+                Ok(()) => survey.found.push((nic, role, mode)),
+                // An interface that is both begins with the role that needs more.
+                Err(obstacle) if role == Role::Ingress => return Err(obstacle),
+                Err(obstacle) => survey.lacking.push(obstacle),
+            }
+        }
+        survey.for_one_output_at_least().map(|survey| survey.lacking)
+    }
+
+    /// Lets `rule`, whose interfaces are attached, forward: it has a slot, workers know it, and then the kernel steers for it.
+    pub fn start(&mut self, rule: &Rule, lineage: u64) -> anyhow::Result<Arc<Active>> {
+        self.offloads.hint(rule);
         let fleet = self.fleet.as_ref().context("no interface is attached")?;
+        let egresses: Vec<InterfaceId> =
+            rule.outputs.iter().map(|output| self.interfaces.id(&output.interface)).collect();
         let (_, ingress) = self.interfaces.find(&rule.matcher.interface).context("its interface is not attached")?;
-        let compiled = Compiled::new(rule, ingress.nic.ifindex, |name| self.interfaces.find(name).map(|(id, _)| id))
-            .context("an output's interface is not attached")?;
+        let compiled = Compiled::new(rule, ingress.nic.ifindex, &egresses).context("a rule has outputs")?;
         let Some(slot) = self.slots.take() else {
             bail!("rules were removed faster than their packets could be waited for; try again in a moment");
         };
@@ -197,13 +256,14 @@ impl State {
 
     /// Lets a rule forward, or wait; why it waits.
     fn try_rule(&mut self, rule: &Rule, mut live: Live, seen: &mut Seen) -> Option<String> {
-        let outcome = self.activate(rule, live.lineage, seen);
-        let warning = outcome.as_ref().err().map(|obstacle| format!("rule {} waits: {obstacle}", rule.name));
-        if outcome.is_err() {
-            live.tried = self
-                .survey(rule, seen)
-                .map(|found| found.into_iter().map(|(nic, ..)| nic).collect())
-                .unwrap_or_default();
+        let prepared = self.prepare(rule, seen);
+        let lacking = prepared.as_ref().ok().and_then(|lacking| lacking.first());
+        let mut warning = lacking.map(|lack| format!("rule {}: an output waits: {lack}", rule.name));
+        let outcome = prepared.and_then(|_| self.start(rule, live.lineage).map_err(Obstacle::Wrong));
+        if let Err(obstacle) = &outcome {
+            warning = Some(format!("rule {} waits: {obstacle}", rule.name));
+            let survey = self.survey(rule, seen);
+            live.tried = survey.map(|survey| survey.nics().cloned().collect()).unwrap_or_default();
         }
         live.take(outcome);
         self.live.insert(rule.name.clone(), live);
@@ -212,9 +272,7 @@ impl State {
 
     /// Looks around: interfaces that have changed, rules that wait for one, losses that have a remedy.
     pub fn tick(&mut self) {
-        if let Some(fleet) = &self.fleet {
-            self.interfaces.refresh(fleet);
-        }
+        self.follow();
         self.wake_waiting();
         self.members.retry();
         self.say_expired();
@@ -246,13 +304,15 @@ impl State {
                 }
             };
             let Some(live) = self.live.remove(&rule.name) else { continue };
-            if found.iter().map(|(nic, ..)| nic).eq(&live.tried) {
+            if found.nics().eq(&live.tried) {
                 self.live.insert(rule.name, live);
                 continue;
             }
-            match self.try_rule(&rule, live, seen) {
-                None => log::info!("rule {} forwards now", rule.name),
-                Some(warning) => log::warn!("{warning}"),
+            if let Some(warning) = self.try_rule(&rule, live, seen) {
+                log::warn!("{warning}");
+            }
+            if self.live.get(&rule.name).is_some_and(|live| live.active.is_some()) {
+                log::info!("rule {} forwards now", rule.name);
             }
         }
     }
@@ -317,6 +377,16 @@ impl std::fmt::Display for Obstacle {
             Self::Wrong(error) => write!(f, "{error:#}"),
         }
     }
+}
+
+/// Why an output cannot send from `nic`, which has no address.
+pub fn no_address(output: &Output, nic: &Nic) -> Option<String> {
+    (output.source == Source::Interface && nic.address.is_none()).then(|| {
+        format!(
+            "{name} has no IPv4 address to send from (`ip addr add ADDRESS/LEN dev {name}`, or source=keep or source=ADDRESS)",
+            name = output.interface
+        )
+    })
 }
 
 /// Whether an interface is there; the error as a user reads it, where it is not.

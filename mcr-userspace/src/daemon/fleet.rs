@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::{fit::Plan, stock::Stock};
+use super::{fit::Plan, sockets::Promise, stock::Stock};
 use crate::{
     config::Profile,
     forward::{
@@ -59,8 +59,6 @@ pub struct Handle {
     pub counters: Arc<WorkerCounters>,
     /// The CPU it is bound to.
     pub cpu: Option<u32>,
-    /// Ingress queues that it serves.
-    pub rx_queues: std::collections::BTreeSet<u32>,
     thread: Option<JoinHandle<Vec<Port>>>,
 }
 
@@ -98,14 +96,34 @@ impl Fleet {
         self.stocks.iter().position(|stock| stock.is_open && stock.zero_copy == zero_copy)
     }
 
-    /// Gives each worker its part of a new stock, whose number is the next.
-    pub fn add_stock(&mut self, mut stock: Stock) {
+    /// The number for a new stock: that of one that nobody can use any more, or the next.
+    pub fn next_stock(&self) -> usize {
+        self.stocks.iter().position(Stock::is_spent).unwrap_or(self.stocks.len())
+    }
+
+    /// Gives each worker its part of a new stock, which has this number.
+    pub fn add_stock(&mut self, number: usize, mut stock: Stock) {
         for (handle, share) in self.handles.iter().zip(&mut stock.shares) {
             if let Some(pool) = share.pool.take() {
                 handle.post.send(Command::Memory { memory: share.memory.clone(), pool });
             }
         }
-        self.stocks.push(stock);
+        match self.stocks.get_mut(number) {
+            Some(spent) => *spent = stock,
+            None => self.stocks.push(stock),
+        }
+    }
+
+    /// Sockets are closed, and their frames are back: they may be promised to others.
+    pub fn take_back(&mut self, promises: &[Promise]) {
+        for promise in promises {
+            let stock = &mut self.stocks[promise.stock];
+            let share = &mut stock.shares[promise.worker];
+            share.unpromised += promise.frames;
+            share.sockets -= promise.sockets;
+            // The first socket held it.
+            stock.is_open &= !(stock.zero_copy && share.sockets == 0);
+        }
     }
 
     /// Frames of worker `id`.
@@ -129,17 +147,22 @@ impl Fleet {
     }
 }
 
-/// Waits for `count` answers; says so where one does not come in time.
-pub fn wait_for(answers: &Receiver<()>, count: usize) -> bool {
-    let all = (0..count).all(|_| answers.recv_timeout(PATIENCE).is_ok());
-    if !all {
+/// Waits for `count` answers; says so where one does not come in time, and returns those that came.
+pub fn collect<T>(answers: &Receiver<T>, count: usize) -> Vec<T> {
+    let all: Vec<T> = (0..count).map_while(|_| answers.recv_timeout(PATIENCE).ok()).collect();
+    if all.len() < count {
         log::warn!("a worker did not answer within {} s", PATIENCE.as_secs());
     }
     all
 }
 
+/// Waits for `count` answers; whether all came in time.
+pub fn wait_for(answers: &Receiver<()>, count: usize) -> bool {
+    collect(answers, count).len() == count
+}
+
 /// A channel whose sender is cloned for each who answers.
-pub fn answers() -> (Sender<()>, Receiver<()>) {
+pub fn answers<T>() -> (Sender<T>, Receiver<T>) {
     channel()
 }
 
@@ -159,7 +182,7 @@ fn start_worker(id: u32, plan: &Plan) -> anyhow::Result<Handle> {
         prefer();
         worker.run(profile)
     })?;
-    Ok(Handle { post, counters, cpu, rx_queues: Default::default(), thread: Some(thread) })
+    Ok(Handle { post, counters, cpu, thread: Some(thread) })
 }
 
 /// CPUs that this process may run on.

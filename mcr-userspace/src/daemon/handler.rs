@@ -97,11 +97,19 @@ impl State {
         };
         // The new one is in place before the old one goes: no packet between finds neither.
         let before = live.active.take();
-        let outcome = match self.activate(&rule, live.lineage, &mut Seen::default()) {
-            Err(Obstacle::Missing(what)) if wait => Ok(Err(Obstacle::Missing(what))),
-            Err(Obstacle::Missing(what)) => Err(format!("{what}; add --wait to let the rule wait for it")),
-            Err(Obstacle::Wrong(error)) => Err(format!("{error:#}")),
-            Ok(active) => Ok(Ok(active)),
+        let seen = &mut Seen::default();
+        // What can be refused beforehand changes nothing.
+        let mut prepared = self.survey(&rule, seen).map(|survey| survey.lacking);
+        if refusal(&prepared, wait).is_none() && prepared.is_ok() {
+            prepared = self.prepare(&rule, seen);
+        }
+        let outcome = match (refusal(&prepared, wait), prepared) {
+            (Some(why), _) => Err(why),
+            (None, Err(obstacle)) => Ok(Err(obstacle)),
+            (None, Ok(lacking)) => {
+                warnings.extend(lacking.iter().map(|lack| format!("rule {}: an output waits: {lack}", rule.name)));
+                self.start(&rule, live.lineage).map(Ok).map_err(|error| format!("{error:#}"))
+            }
         };
         let written = outcome.map_err(|why| format!("rule {}: {why}", rule.name)).and_then(|outcome| match &file {
             Some(file) => match write_down(file, spec, &rule.name, old.is_some()) {
@@ -201,6 +209,19 @@ impl State {
         }
         Response::Reloaded { dry_run, changes: views, warnings }
     }
+}
+
+/// Why a rule is not entered, for what its outputs lack or for what stands in its own way.
+fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) -> Option<String> {
+    let obstacles = match prepared {
+        Ok(lacking) => lacking.as_slice(),
+        Err(obstacle) => std::slice::from_ref(obstacle),
+    };
+    obstacles.iter().find_map(|obstacle| match obstacle {
+        Obstacle::Missing(_) if wait => None,
+        Obstacle::Missing(what) => Some(format!("{what}; add --wait to let the rule wait for it")),
+        Obstacle::Wrong(error) => Some(format!("{error:#}")),
+    })
 }
 
 fn no_rule(name: &str) -> Response {

@@ -1,24 +1,27 @@
-//! Interfaces with sockets: what they were granted, and how they come to be attached.
+//! Interfaces by the names that rules and flags know them by: those with sockets, what they were granted, and how they come to be
+//! attached.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, os::fd::RawFd};
 
 use anyhow::{Context, bail};
-use mcr_common::limits::MAX_SOCKETS;
+use mcr_common::{counter::Verdict, limits::MAX_SOCKETS};
 
 use super::{
+    active::add,
     fit::Plan,
     fleet::Fleet,
     modes::grant,
     report::queue_line,
-    sockets::{facts, hand_over, open, queues},
+    sockets::{Promise, hand_over, open, queues},
 };
 use crate::{
     config::Mode,
-    forward::{mailbox::Command, rule::InterfaceId},
+    forward::rule::InterfaceId,
     kernel::{
         nic::Nic,
         program::{Attachment, Program},
     },
+    xsk::port::is_bound,
 };
 
 /// What an interface is used for.
@@ -33,7 +36,7 @@ pub enum Role {
 /// An interface with sockets.
 #[derive(Debug)]
 pub struct Interface {
-    /// As it was when it was attached.
+    /// As it was when it was last looked at.
     pub nic: Nic,
     /// How the program is attached.
     pub attachment: Attachment,
@@ -45,13 +48,20 @@ pub struct Interface {
     pub xsk_base: u32,
     /// Indices from there on that are its own.
     pub span: u32,
-    /// Why it forwards nothing any more; empty while it does.
-    pub lost: String,
-    is_ingress: bool,
-    bound: BTreeSet<u32>,
+    /// Whether every queue has a socket.
+    pub is_ingress: bool,
+    /// Frames that its sockets were promised.
+    pub promises: Vec<Promise>,
+    /// Its sockets by queue. They are the workers', which give them back before they are closed.
+    sockets: BTreeMap<u32, RawFd>,
 }
 
 impl Interface {
+    /// Whether the kernel still has its sockets bound: not once it is deleted, or moved to another network namespace.
+    pub fn is_there(&self) -> bool {
+        self.sockets.values().all(|socket| is_bound(*socket))
+    }
+
     /// Copies from now on, because of `error`.
     fn settle_for_copy(&mut self, error: &anyhow::Error) {
         self.zero_copy = false;
@@ -59,40 +69,123 @@ impl Interface {
     }
 }
 
-/// All interfaces with sockets; their position is their [`InterfaceId`].
+/// A name, and the interface of that name while there is one with sockets.
+#[derive(Debug)]
+pub struct Place {
+    /// The name.
+    pub name: String,
+    /// The interface.
+    pub interface: Option<Interface>,
+    /// Why there is none.
+    pub absent: String,
+    /// The interface as it was when more could not be had of it.
+    pub tried: Option<Nic>,
+    /// What the program counted on those that had the name before.
+    before: [u64; Verdict::COUNT],
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), interface: None, absent: absent(name), tried: None, before: Default::default() }
+    }
+
+    /// Packets by the program's verdict, on every interface that has had the name.
+    pub fn verdicts(&self, program: &Program) -> [u64; Verdict::COUNT] {
+        let mut sum = self.before;
+        if let Some(interface) = &self.interface {
+            match program.verdicts(interface.nic.ifindex) {
+                Ok(counts) => add(&mut sum, &counts),
+                Err(error) => log::error!("{}: reading its counters: {error}", self.name),
+            }
+        }
+        sum
+    }
+
+    /// Has no interface any more, whose program is detached; that interface.
+    pub fn vacate(&mut self, program: &mut Program) -> Option<Interface> {
+        let interface = self.interface.take()?;
+        (self.absent, self.tried) = (absent(&self.name), None);
+        if let Err(error) = program.detach(interface.nic.ifindex) {
+            // A deleted interface took its program along.
+            log::debug!("{}: detaching: {error}", self.name);
+        }
+        match program.forget(interface.nic.ifindex) {
+            Ok(counts) => add(&mut self.before, &counts),
+            Err(error) => log::error!("{}: reading its last counters: {error}", self.name),
+        }
+        Some(interface)
+    }
+}
+
+/// Why a name has no interface, where there is none in the kernel either.
+pub fn absent(name: &str) -> String {
+    format!("no interface {name}")
+}
+
+/// All names; their position is their interface's [`InterfaceId`], for as long as a rule knows it.
 #[derive(Debug, Default)]
 pub struct Interfaces {
-    list: Vec<Interface>,
-    next_base: u32,
+    places: Vec<Option<Place>>,
 }
 
 impl Interfaces {
-    /// The interface of this name.
+    /// The interface with sockets of this name.
     pub fn find(&self, name: &str) -> Option<(InterfaceId, &Interface)> {
-        self.list.iter().enumerate().find(|(_, interface)| interface.nic.name == name)
+        self.iter().find(|(_, place)| place.name == name).and_then(|(id, place)| Some((id, place.interface.as_ref()?)))
     }
 
-    /// All, in the order in which they were attached.
-    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
-        self.list.iter()
+    /// The place of this name.
+    pub fn place(&self, name: &str) -> Option<&Place> {
+        self.iter().map(|(_, place)| place).find(|place| place.name == name)
+    }
+
+    /// The place with this number.
+    pub fn place_mut(&mut self, id: InterfaceId) -> Option<&mut Place> {
+        self.places.get_mut(id)?.as_mut()
+    }
+
+    /// All, by their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (InterfaceId, &Place)> {
+        self.places.iter().enumerate().filter_map(|(id, place)| Some((id, place.as_ref()?)))
+    }
+
+    /// All, by their numbers.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (InterfaceId, &mut Place)> {
+        self.places.iter_mut().enumerate().filter_map(|(id, place)| Some((id, place.as_mut()?)))
+    }
+
+    /// The number of this name, whether or not there is such an interface.
+    pub fn id(&mut self, name: &str) -> InterfaceId {
+        if let Some((id, _)) = self.iter().find(|(_, place)| place.name == name) {
+            return id;
+        }
+        let free = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
+        if free == self.places.len() {
+            self.places.push(None);
+        }
+        self.places[free] = Some(Place::new(name));
+        free
+    }
+
+    /// Forgets the names without an interface of which `is_known` knows nothing.
+    pub fn prune(&mut self, is_known: impl Fn(&str) -> bool) {
+        for place in &mut self.places {
+            place.take_if(|place| place.interface.is_none() && !is_known(&place.name));
+        }
     }
 
     /// Whether `nic` has all sockets that `role` needs.
-    pub fn serves(&self, name: &str, role: Role, workers: u32) -> bool {
-        self.find(name).is_some_and(|(_, interface)| {
+    pub fn serves(&self, nic: &Nic, role: Role, workers: u32) -> bool {
+        self.find(&nic.name).is_some_and(|(_, interface)| {
             (role == Role::Egress || interface.is_ingress)
-                && queues(&interface.nic, role, workers).all(|queue| interface.bound.contains(&queue))
+                && queues(nic, role, workers).all(|queue| interface.sockets.contains_key(&queue))
         })
     }
 
-    /// What can be refused before anything is touched.
-    pub fn check(&self, nic: &Nic, role: Role, plan: &Plan) -> anyhow::Result<()> {
-        if let Some((_, known)) = self.find(&nic.name)
-            && known.nic.ifindex != nic.ifindex
-        {
-            bail!("{}: it was deleted and made again, and mcrd still holds the old one; restart mcrd", nic.name);
-        }
-        plan.check(nic, role)
+    /// Whether what is known by the name of `nic` is another interface, or it itself by another name.
+    pub fn are_stale(&self, nic: &Nic) -> bool {
+        let interfaces = self.iter().filter_map(|(_, place)| Some((&place.name, place.interface.as_ref()?)));
+        interfaces.into_iter().any(|(name, known)| (*name == nic.name) != (known.nic.ifindex == nic.ifindex))
     }
 
     /// Attaches the program and binds the sockets that `role` needs and that are not there yet.
@@ -104,44 +197,74 @@ impl Interfaces {
         program: &mut Program,
         fleet: &mut Fleet,
     ) -> anyhow::Result<()> {
-        let workers = fleet.plan.workers;
-        let id = match self.find(&nic.name) {
-            Some((id, _)) => id,
-            None => self.add(nic, mode, program)?,
-        };
-        let nic = &with_program(nic);
+        let id = self.id(&nic.name);
+        let attached = self.attach_at(id, nic, role, mode, program, fleet);
+        let place = self.places[id].get_or_insert_with(|| Place::new(&nic.name));
+        if let Err(error) = &attached {
+            place.tried = Some(nic.clone());
+            if place.interface.as_ref().is_some_and(|interface| interface.sockets.is_empty()) {
+                place.vacate(program);
+            }
+            if place.interface.is_none() {
+                place.absent = format!("{error:#}");
+            }
+        } else {
+            place.tried = None;
+        }
+        attached
+    }
+
+    fn attach_at(
+        &mut self,
+        id: InterfaceId,
+        nic: &Nic,
+        role: Role,
+        mode: Mode,
+        program: &mut Program,
+        fleet: &mut Fleet,
+    ) -> anyhow::Result<()> {
+        let plan: Plan = fleet.plan;
+        plan.check(nic, role)?;
+        if self.find(&nic.name).is_none() {
+            let added = self.add(nic, mode, program)?;
+            self.places[id].get_or_insert_with(|| Place::new(&nic.name)).interface = Some(added);
+        }
+        let interface = self.place_mut(id).and_then(|place| place.interface.as_mut()).context("it was just added")?;
+        interface.nic = with_program(nic);
+        let nic = &interface.nic.clone();
+        let room = interface.span;
+        if nic.rx_queues > room {
+            bail!(
+                "{}: {} queues are more than the {room} that mcrd has made room for; restart it",
+                nic.name,
+                nic.rx_queues
+            );
+        }
         let wanted: Vec<u32> =
-            queues(nic, role, workers).filter(|queue| !self.list[id].bound.contains(queue)).collect();
-        let interface = &mut self.list[id];
+            queues(nic, role, plan.workers).filter(|queue| !interface.sockets.contains_key(queue)).collect();
         let mut opened = open(nic, role, &wanted, interface.zero_copy, fleet);
         if let Err(error) = &opened
             && mode == Mode::Auto
             && interface.zero_copy
-            && interface.bound.is_empty()
+            && interface.sockets.is_empty()
         {
             interface.settle_for_copy(error);
             opened = open(nic, role, &wanted, false, fleet);
         }
-        let (stock, opened) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.forget_if_unused(id, program);
-                return Err(error);
-            }
-        };
-        let interface = &mut self.list[id];
+        let (stock, opened, promises) = opened?;
         if let Some((_, _, port)) = opened.first() {
             interface.zero_copy = port.is_zero_copy();
         }
-        let fds: Vec<(u32, i32)> = opened.iter().map(|(_, queue, port)| (*queue, port.fd())).collect();
-        hand_over(id, nic, role, stock, opened, fleet);
+        let sockets: Vec<(u32, RawFd)> = opened.iter().map(|(_, queue, port)| (*queue, port.fd())).collect();
+        interface.promises.extend(promises);
+        interface.promises.extend(hand_over(id, nic, role, stock, opened, fleet));
         interface.is_ingress |= role == Role::Ingress;
-        interface.bound.extend(&wanted);
-        for queue in &wanted {
-            log::info!("{}", queue_line(interface, *queue, workers));
+        interface.sockets.extend(sockets.iter().copied());
+        for (queue, _) in &sockets {
+            log::info!("{}", queue_line(interface, *queue, plan.workers));
         }
         // Only now: the kernel finds the fill rings full.
-        for (queue, fd) in fds {
+        for (queue, fd) in sockets {
             program
                 .set_socket(interface.xsk_base + queue, &fd)
                 .with_context(|| format!("{}: queue {queue}: entering its socket", nic.name))?;
@@ -149,79 +272,58 @@ impl Interfaces {
         Ok(())
     }
 
-    fn add(&mut self, nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<InterfaceId> {
+    /// An interface with the program and without sockets.
+    fn add(&self, nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<Interface> {
         // Room for queues that may be added while it is attached.
-        let span = nic.xdp_rx_queues.max(nic.tx_queues).next_power_of_two().max(16);
-        if self.next_base + span > MAX_SOCKETS {
+        let span = nic.xdp_rx_queues.max(nic.tx_queues).max(nic.max_queues).next_power_of_two().max(16);
+        let Some(xsk_base) = self.room(span) else {
             bail!(
                 "{}: {MAX_SOCKETS} queues over all interfaces are the limit; restart mcrd with fewer interfaces",
                 nic.name
             );
-        }
+        };
         let granted = grant(nic, mode, program)?;
         if granted.zero_copy && !granted.reason.is_empty() {
             log::warn!("{}: {}", nic.name, granted.reason);
         }
-        let interface = Interface {
-            nic: with_program(nic),
+        Ok(Interface {
+            nic: nic.clone(),
             attachment: granted.attachment,
             zero_copy: granted.zero_copy,
             reason: granted.reason,
-            xsk_base: self.next_base,
+            xsk_base,
             span,
-            lost: String::new(),
             is_ingress: false,
-            bound: BTreeSet::new(),
-        };
-        self.list.push(interface);
-        self.next_base += span;
-        Ok(self.list.len() - 1)
+            promises: Vec::new(),
+            sockets: BTreeMap::new(),
+        })
     }
 
-    /// Takes back an interface, just added, that got no socket.
-    fn forget_if_unused(&mut self, id: InterfaceId, program: &mut Program) {
-        if id + 1 == self.list.len() && self.list[id].bound.is_empty() {
-            let interface = self.list.remove(id);
-            self.next_base = interface.xsk_base;
-            if let Err(error) = program.detach(interface.nic.ifindex) {
-                log::warn!("{}: detaching: {error}", interface.nic.name);
+    /// The first of so many free indices in the program's map of sockets.
+    fn room(&self, span: u32) -> Option<u32> {
+        let mut taken: Vec<(u32, u32)> = self
+            .iter()
+            .filter_map(|(_, place)| place.interface.as_ref())
+            .map(|interface| (interface.xsk_base, interface.span))
+            .collect();
+        taken.sort_unstable();
+        let mut base = 0;
+        for (start, length) in taken {
+            if base + span <= start {
+                break;
             }
+            base = start + length;
         }
-    }
-
-    /// Looks at each interface again: outputs learn of a new address, MAC or MTU, and one that is gone is said to be.
-    pub fn refresh(&mut self, fleet: &Fleet) {
-        for (id, interface) in self.list.iter_mut().enumerate() {
-            let name = interface.nic.name.clone();
-            let lost = match Nic::read(&name) {
-                Ok(now) if now.ifindex == interface.nic.ifindex => {
-                    if facts(&now, fleet.plan.frame_size) != facts(&interface.nic, fleet.plan.frame_size) {
-                        log::info!("{name}: its address, MAC or MTU has changed");
-                        for handle in &fleet.handles {
-                            handle.post.send(Command::Update { id, facts: facts(&now, fleet.plan.frame_size) });
-                        }
-                    }
-                    (interface.nic.mac, interface.nic.address, interface.nic.mtu) = (now.mac, now.address, now.mtu);
-                    String::new()
-                }
-                Ok(_) => format!("{name} was deleted and made again; restart mcrd to use it"),
-                Err(error) => format!("{name} is gone: {error}; restart mcrd once it is back"),
-            };
-            if lost != interface.lost {
-                if !lost.is_empty() {
-                    log::warn!("{lost}");
-                }
-                interface.lost = lost;
-            }
-        }
+        (base + span <= MAX_SOCKETS).then_some(base)
     }
 
     /// Detaches the program from all of them: nothing is steered from then on.
     pub fn detach_all(&self, program: &mut Program) {
-        for interface in &self.list {
+        for (_, place) in self.iter() {
+            let Some(interface) = &place.interface else { continue };
             if let Err(error) = program.detach(interface.nic.ifindex) {
                 // A deleted interface took its program along.
-                log::debug!("{}: detaching: {error}", interface.nic.name);
+                log::debug!("{}: detaching: {error}", place.name);
             }
         }
     }

@@ -3,6 +3,7 @@
 pub mod options;
 pub(crate) mod fit;
 mod fleet;
+mod follow;
 mod stock;
 pub(crate) mod modes;
 mod offloads;

@@ -6,7 +6,8 @@ use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 
 use super::{
     active::Reading,
-    interfaces::Interface,
+    change::no_address,
+    interfaces::{Interface, Place},
     state::{Live, State, Totals},
 };
 use crate::{
@@ -109,9 +110,22 @@ impl State {
 
     fn warnings(&self) -> Vec<String> {
         let waiting = self.live.iter().filter(|(_, live)| live.active.is_none());
-        let lost = self.interfaces.iter().map(|interface| interface.lost.clone()).filter(|lost| !lost.is_empty());
         let waiting = waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting));
-        waiting.chain(lost).chain(self.offloads.warnings(&self.set)).chain(self.members.warnings()).collect()
+        let rules = self.live.values().filter_map(|live| live.active.as_ref()).map(|active| &active.rule);
+        let outputs = rules.flat_map(|rule| {
+            let why = rule.outputs.iter().filter_map(|output| self.lack(output));
+            why.map(|why| format!("rule {}: an output waits: {why}", rule.name))
+        });
+        waiting.chain(outputs).chain(self.offloads.warnings(&self.set)).chain(self.members.warnings()).collect()
+    }
+
+    /// Why an output of an active rule cannot send now.
+    fn lack(&self, output: &Output) -> Option<String> {
+        let place = self.interfaces.place(&output.interface)?;
+        match &place.interface {
+            Some(interface) => no_address(output, &interface.nic),
+            None => Some(place.absent.clone()),
+        }
     }
 
     /// What a rule has counted under its name: before it was replaced, in the one that is being replaced, and now.
@@ -129,7 +143,9 @@ impl State {
 
     fn rule_stats(&self, rule: &Rule) -> RuleStats {
         let reading = self.reading(rule);
+        let is_active = self.live.get(&rule.name).is_some_and(|live| live.active.is_some());
         let outputs = rule.outputs.iter().zip(&reading.outputs).map(|(output, counts)| OutputStats {
+            waiting: is_active.then(|| self.lack(output)).flatten(),
             interface: output.interface.clone(),
             group: output.group.map_or_else(|| rule.matcher.group.to_string(), |group| group.to_string()),
             port: port(rule, output),
@@ -149,33 +165,34 @@ impl State {
     }
 
     fn interface_stats(&self) -> Vec<InterfaceStats> {
-        let stats = |interface: &Interface| {
-            let counts = self.program.verdicts(interface.nic.ifindex).unwrap_or_else(|error| {
-                log::error!("{}: reading its counters: {error}", interface.nic.name);
-                Default::default()
-            });
+        let stats = |place: &Place| {
+            let counts = place.verdicts(&self.program);
+            let there = place.interface.as_ref();
             InterfaceStats {
-                name: interface.nic.name.clone(),
-                driver: interface.nic.driver.clone(),
-                queues: interface.nic.rx_queues,
-                xdp: interface.attachment.to_string(),
-                xsk: xsk(interface).to_owned(),
-                xsk_reason: interface.reason.clone(),
+                name: place.name.clone(),
+                driver: there.map(|interface| interface.nic.driver.clone()).unwrap_or_default(),
+                queues: there.map_or(0, |interface| interface.nic.rx_queues),
+                xdp: there.map_or("none".to_owned(), |interface| interface.attachment.to_string()),
+                xsk: there.map_or("none", xsk).to_owned(),
+                xsk_reason: there.map_or(&place.absent, |interface| &interface.reason).clone(),
                 verdicts: Verdict::ALL
                     .iter()
                     .map(|verdict| (verdict.name().to_owned(), counts[*verdict as usize]))
                     .collect(),
             }
         };
-        self.interfaces.iter().map(stats).collect()
+        self.interfaces.iter().map(|(_, place)| stats(place)).collect()
     }
 
     fn worker_stats(&self) -> Vec<WorkerStats> {
         let Some(fleet) = &self.fleet else { return Vec::new() };
+        let ingresses = self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
+        let queues = ingresses.filter(|interface| interface.is_ingress).map(|interface| interface.nic.rx_queues).max();
+        let queues = queues.unwrap_or(0);
         let stats = fleet.handles.iter().enumerate().map(|(id, handle)| WorkerStats {
             id: id as u32,
             cpu: handle.cpu,
-            rx_queues: handle.rx_queues.iter().copied().collect(),
+            rx_queues: (0..queues).skip(id).step_by(fleet.handles.len()).collect(),
             rx_packets: handle.counters.rx_packets.get(),
             tx_packets: handle.counters.tx_packets.get(),
             frames_total: fleet.frames(id),

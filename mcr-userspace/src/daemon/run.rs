@@ -97,13 +97,15 @@ fn watch(shared: &Arc<Shared>) -> anyhow::Result<()> {
     let shared = Arc::downgrade(shared);
     thread::Builder::new().name("mcr-events".into()).spawn(move || {
         loop {
-            if let Err(error) = events.wait() {
+            let heard = events.wait().and_then(|()| {
+                // A change is told in several messages.
+                thread::sleep(TOGETHER);
+                events.drain()
+            });
+            if let Err(error) = heard {
                 log::error!("changes of interfaces are found by looking from now on: netlink: {error}");
                 break;
             }
-            // A change is told in several messages.
-            thread::sleep(TOGETHER);
-            events.drain();
             let Some(shared) = shared.upgrade() else { break };
             shared.has_changed();
         }
@@ -153,7 +155,10 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         set,
         options,
     };
-    state.ensure_interfaces(&known)?;
+    state.ensure_fleet(&known)?;
+    for (nic, role, mode) in &known {
+        state.ensure_interface(nic, *role, *mode)?;
+    }
     let rules: Vec<Change> = state.set.iter().cloned().map(Change::Add).collect();
     for warning in state.apply_all(&rules) {
         log::warn!("{warning}");
@@ -182,6 +187,8 @@ fn known_interfaces(options: &Options, set: &RuleSet) -> anyhow::Result<Vec<(Nic
             }
         }
     }
+    // An interface that is both begins with the role that needs more.
+    known.sort_by_key(|(_, role, _)| *role == Role::Egress);
     Ok(known)
 }
 

@@ -41,7 +41,20 @@ pub fn queues(nic: &Nic, role: Role, workers: u32) -> impl Iterator<Item = u32> 
     }
 }
 
-/// Opens sockets on these queues, with memory for their kind; the number of the stock that it is from.
+/// Frames of a worker's share of a stock that are for an interface's sockets, to be given back with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The stock's number.
+    pub stock: usize,
+    /// The worker's.
+    pub worker: usize,
+    /// How many.
+    pub frames: u32,
+    /// The sockets that were opened with them.
+    pub sockets: u32,
+}
+
+/// Opens sockets on these queues, with memory for their kind; the number of the stock that it is from, and what they were promised.
 ///
 /// # Errors
 /// Nothing is left behind, and a UMEM made for them is gone with them.
@@ -51,18 +64,25 @@ pub fn open(
     wanted: &[u32],
     zero_copy: bool,
     fleet: &mut Fleet,
-) -> anyhow::Result<(usize, Vec<Opened>)> {
+) -> anyhow::Result<(usize, Vec<Opened>, Vec<Promise>)> {
+    let promises = |stock, opened: &[Opened]| {
+        let of = |(worker, _, port): &Opened| Promise { stock, worker: *worker, frames: port.quota(), sockets: 1 };
+        opened.iter().map(of).collect()
+    };
     if let Some(number) = fleet.open_stock(zero_copy) {
         let stock = &mut fleet.stocks[number];
         match open_with(nic, role, wanted, stock) {
             // The interface is gone whose socket held it. What is bound stays; who comes later has memory of its own.
             Err(Refused { errno: Some(libc::EBADF), .. }) => stock.is_open = false,
-            other => return other.map(|opened| (number, opened)).map_err(|refused| refused.error),
+            Err(refused) => return Err(refused.error),
+            Ok(opened) => {
+                let promised = promises(number, &opened);
+                return Ok((number, opened, promised));
+            }
         }
     }
-    let number = fleet.stocks.len();
-    let id =
-        u8::try_from(number).context("too many interfaces came and went that held zero-copy memory; restart mcrd")?;
+    let number = fleet.next_stock();
+    let id = u8::try_from(number).context("too many interfaces hold zero-copy memory of their own; restart mcrd")?;
     let mut stock = Stock::new(id, zero_copy, &fleet.plan)?;
     let opened = open_with(nic, role, wanted, &mut stock).map_err(|refused| refused.error)?;
     if number > 0 {
@@ -73,8 +93,9 @@ pub fn open(
         };
         log::info!("{}: frames of its own, since {why}: packets to or from the others are copied once", nic.name);
     }
-    fleet.add_stock(stock);
-    Ok((number, opened))
+    fleet.add_stock(number, stock);
+    let promised = promises(number, &opened);
+    Ok((number, opened, promised))
 }
 
 /// Why a socket could not be opened.
@@ -142,24 +163,32 @@ fn explain(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Gives each worker its sockets, which are of this stock, and waits until their fill rings are full.
-pub fn hand_over(id: InterfaceId, nic: &Nic, role: Role, stock: usize, opened: Vec<Opened>, fleet: &mut Fleet) {
+/// Gives each worker its sockets, which are of this stock, and waits until their fill rings are full. What sockets that it had before
+/// were promised beyond what they had.
+pub fn hand_over(
+    id: InterfaceId,
+    nic: &Nic,
+    role: Role,
+    stock: usize,
+    opened: Vec<Opened>,
+    fleet: &mut Fleet,
+) -> Vec<Promise> {
     let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
     for (worker, queue, port) in opened {
         shares[worker].push((queue, port));
     }
     let (done, answer) = answers();
+    let mut promises = Vec::new();
     let memory = &mut fleet.stocks[stock].shares;
-    for (worker, ((handle, memory), ports)) in fleet.handles.iter_mut().zip(memory).zip(shares).enumerate() {
+    for (worker, ((handle, memory), ports)) in fleet.handles.iter().zip(memory).zip(shares).enumerate() {
         let mut fill = EGRESS_FILL;
         if role == Role::Ingress {
-            let own = (0..nic.rx_queues).filter(|queue| queue % fleet.plan.workers == worker as u32);
-            handle.rx_queues.extend(own);
             // A socket that only sent until now receives too.
             let more = memory.unpromised.min(FILL_RING - EGRESS_FILL);
             if ports.iter().all(|(queue, _)| *queue != worker as u32) && (worker as u32) < nic.rx_queues {
                 memory.unpromised -= more;
                 fill += more;
+                promises.push(Promise { stock, worker, frames: more, sockets: 0 });
             }
         }
         handle.post.send(Command::Attach(Attach {
@@ -174,6 +203,7 @@ pub fn hand_over(id: InterfaceId, nic: &Nic, role: Role, stock: usize, opened: V
     }
     drop(done);
     wait_for(&answer, fleet.handles.len());
+    promises
 }
 
 /// What outputs need to know of an interface. No packet is larger than a frame with room for a tag, whatever the MTU says.

@@ -31,6 +31,11 @@ pub struct Share {
 }
 
 impl Stock {
+    /// Whether none uses it and none can.
+    pub fn is_spent(&self) -> bool {
+        !self.is_open && self.shares.iter().all(|share| share.sockets == 0)
+    }
+
     /// New UMEMs. Those for copies hold on to an interface of their own; a zero-copy one is held by the socket that is bound first.
     pub fn new(number: u8, zero_copy: bool, plan: &Plan) -> anyhow::Result<Self> {
         let share = |_| {

@@ -7,7 +7,7 @@ use super::{
     store::Stores,
     table::{Entry, Table},
 };
-use crate::xsk::frame::Frame;
+use crate::xsk::{frame::Frame, port::Port};
 
 /// What a frame on its way out is: whose it is, and how it fared.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,11 +31,13 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// A frame sets out for an output of the rule in `slot`.
+    /// A frame sets out, over socket `port`, for an output of the rule in `slot`.
     #[inline]
-    pub fn depart(&mut self, frame: &Frame, slot: u32, entry: &Entry, output: u16) {
+    pub fn depart(&mut self, frame: &Frame, port: u16, slot: u32, entry: &Entry, output: u16) {
         let index = frame.index(self.stores.memory(frame));
-        self.stores.of(frame.memory()).flights[index as usize] =
+        let store = self.stores.of(frame.memory());
+        store.pool.note(frame, port);
+        store.flights[index as usize] =
             Flight { slot, output, bytes: frame.len() as u16, refused: false, under_way: true };
         entry.departed();
     }
@@ -71,6 +73,13 @@ impl Desk<'_> {
     pub fn give_up(&mut self, memory: u8, frame: u32, reason: OutputDrop) {
         if let Some((output, _)) = self.land(memory, frame) {
             output.dropped[reason as usize].add(1);
+        }
+    }
+
+    /// Takes back what is in the rings of a socket that the kernel has let go of. What was to be sent is lost.
+    pub fn reclaim(&mut self, port: &Port) {
+        for frame in self.stores.of(port.memory()).pool.reclaim(port.number()) {
+            self.drop(frame, OutputDrop::LinkDown);
         }
     }
 

@@ -48,7 +48,7 @@ impl Egress {
     /// Lines a rewritten frame up for an output of the rule in `slot`; there is room for it.
     #[inline]
     pub fn push(&mut self, port: &mut Port, desk: &mut Desk<'_>, frame: Frame, slot: u32, entry: &Entry, output: u16) {
-        desk.depart(&frame, slot, entry, output);
+        desk.depart(&frame, port.number(), slot, entry, output);
         self.pending.push(frame);
         if self.pending.len() >= BATCH {
             self.flush(port, desk);
@@ -71,6 +71,15 @@ impl Egress {
         if port.sending() > 0 {
             self.reap(port, desk);
         }
+    }
+
+    /// The interface is gone: what it was done with is told from what is lost.
+    pub fn close(&mut self, port: &mut Port, desk: &mut Desk<'_>) {
+        self.link = Link::Down;
+        for frame in self.pending.drain(..) {
+            desk.drop(frame, OutputDrop::LinkDown);
+        }
+        self.reap(port, desk);
     }
 
     /// At the end: what is still lined up is not sent.

@@ -46,13 +46,27 @@ pub struct Attach {
 pub enum Command {
     /// This UMEM is the worker's from now on, with all of its frames.
     Memory {
-        /// The UMEM; they come in the order of their numbers.
+        /// The UMEM, of the next number, or of that of one that no socket uses any more.
         memory: Arc<Memory>,
         /// Its frames.
         pool: Pool,
     },
     /// These sockets are the worker's from now on.
     Attach(Attach),
+    /// An interface is gone: its sockets come back, to be closed, once what they have received is forwarded.
+    Detach {
+        /// The interface's number.
+        id: InterfaceId,
+        /// Told then.
+        done: Sender<Vec<Port>>,
+    },
+    /// What had one number has the other from now on, all at once.
+    Renumber {
+        /// From which number to which; none of the latter is anybody's who keeps it.
+        moves: Vec<(InterfaceId, InterfaceId)>,
+        /// Told then.
+        done: Sender<()>,
+    },
     /// An interface's facts are these from now on.
     Update {
         /// The interface's number.

@@ -80,17 +80,17 @@ impl Map<u16> {
 }
 
 impl Compiled {
-    /// Resolves a rule: its ingress interface's index, and each output's interface.
-    pub fn new(rule: &Rule, ifindex: u32, egress: impl Fn(&str) -> Option<InterfaceId>) -> Option<Self> {
+    /// Resolves a rule: its ingress interface's index, and the interface of each of its outputs; `None` where it has none.
+    pub fn new(rule: &Rule, ifindex: u32, egresses: &[InterfaceId]) -> Option<Self> {
         let matcher = &rule.matcher;
-        let targets = rule.outputs.iter().map(|output| Some(target(matcher, output, egress(&output.interface)?)));
+        let targets = rule.outputs.iter().zip(egresses).map(|(output, egress)| target(matcher, output, *egress));
         Some(Self {
             ifindex,
             source: (matcher.source.address.into(), matcher.source.mask()),
             group: (matcher.group.address.into(), matcher.group.mask()),
             ports: matcher.ports.bounds(),
             vlan: matcher.vlan.map_or(Vlan::UNTAGGED, Vlan::tagged),
-            targets: Outputs::new(targets.collect::<Option<Vec<_>>>()?)?,
+            targets: Outputs::new(targets)?,
         })
     }
 

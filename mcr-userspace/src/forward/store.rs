@@ -23,11 +23,18 @@ pub struct Store {
 pub struct Stores(Vec<Store>);
 
 impl Stores {
-    /// Takes in a UMEM, all of whose frames are in `pool`. They come in the order of their numbers.
+    /// Takes in a UMEM, all of whose frames are in `pool`: of the next number, or in the place of one that no socket uses any more.
     pub fn add(&mut self, memory: Arc<Memory>, pool: Pool) {
-        debug_assert_eq!(usize::from(memory.number()), self.0.len());
+        let number = usize::from(memory.number());
         let flights = vec![Flight::default(); memory.frames() as usize].into();
-        self.0.push(Store { memory, pool, flights });
+        let store = Store { memory, pool, flights };
+        match self.0.get_mut(number) {
+            Some(old) => {
+                debug_assert_eq!(old.pool.len(), old.memory.frames() as usize);
+                *old = store;
+            }
+            None => self.0.push(store),
+        }
     }
 
     /// That of this number, which a frame or a socket of it has told.

@@ -11,6 +11,7 @@ use super::{
     egress::Egress,
     mailbox::{Attach, Command, Mailbox},
     passage::{self, Bound, Ingress, Interface, Outlets},
+    rule::InterfaceId,
     store::Stores,
     table::Table,
     wait::{Wait, Waiter, sleep},
@@ -50,6 +51,8 @@ pub struct Worker {
     counters: Arc<WorkerCounters>,
     mailbox: Mailbox,
     barriers: Vec<Barrier>,
+    /// What has to wait until no packet is in hand: it changes what sockets and interfaces there are.
+    deferred: Vec<Command>,
     stopping: bool,
     batch: Vec<Frame>,
 }
@@ -66,6 +69,7 @@ impl Worker {
             counters,
             mailbox,
             barriers: Vec::new(),
+            deferred: Vec::new(),
             stopping: false,
             batch: Vec::new(),
         }
@@ -110,16 +114,13 @@ impl Worker {
         let mut handled = 0;
         let mut batch = std::mem::take(&mut self.batch);
         for at in 0..self.bound.len() {
-            let bound = &mut self.bound[at];
-            let n = bound.port.receive(&mut batch);
+            let n = self.receive(at, &mut batch);
             if n == 0 {
-                bound.refill(&mut self.stores);
+                self.bound[at].refill(&mut self.stores);
                 continue;
             }
-            bound.received += n as u64;
-            let interface = bound.interface;
+            let interface = self.bound[at].interface;
             handled += n;
-            self.counters.rx_packets.add(n as u64);
             // After the packets were taken: see `mailbox`.
             self.read_mail();
             self.forward(interface, &mut batch);
@@ -127,11 +128,22 @@ impl Worker {
         }
         self.batch = batch;
         self.read_mail();
+        self.catch_up();
         self.flush();
         self.table.sweep();
         self.answer_barriers();
         self.counters.frames_free.set(self.stores.free());
         handled
+    }
+
+    /// Takes packets from socket number `at`; how many.
+    #[inline]
+    fn receive(&mut self, at: usize, batch: &mut Vec<Frame>) -> usize {
+        let bound = &mut self.bound[at];
+        let n = bound.port.receive(batch);
+        bound.received += n as u64;
+        self.counters.rx_packets.add(n as u64);
+        n
     }
 
     /// What came in on an interface, to all of its outputs.
@@ -200,6 +212,7 @@ impl Worker {
                     self.bound.iter_mut().map(|bound| bound.received + u64::from(bound.port.waiting())).collect();
                 self.barriers.push(Barrier { until, done });
             }
+            Command::Detach { .. } | Command::Renumber { .. } => self.deferred.push(command),
             Command::Stop => self.stopping = true,
         }
     }
@@ -208,23 +221,85 @@ impl Worker {
         for bound in self.bound.iter_mut().filter(|bound| bound.interface == id) {
             bound.port.raise_fill(fill);
         }
-        for (queue, port) in ports {
+        for (queue, mut port) in ports {
+            port.set_number(self.free_number());
             let mut bound = Bound { port, interface: id, queue, received: 0 };
             bound.refill(&mut self.stores);
             self.bound.push(bound);
         }
         let own = self.bound.iter().position(|bound| bound.interface == id && bound.queue == self.id);
-        if self.interfaces.len() <= id {
-            self.interfaces.resize_with(id + 1, || None);
-        }
         let ingress = Ingress { ifindex, partial_checksums };
-        let interface = self.interfaces[id].get_or_insert(Interface { ingress, egress: None });
+        let interface = place(&mut self.interfaces, id).get_or_insert(Interface { ingress, egress: None });
         // An egress that is there has frames lined up.
         if interface.egress.is_none() {
             interface.egress = own.map(|port| Egress::new(facts, port));
         }
         // Whoever waited may have given up.
         let _ = done.send(());
+    }
+
+    /// A number that none of the sockets has.
+    fn free_number(&self) -> u16 {
+        (0..=u16::MAX).find(|number| self.bound.iter().all(|bound| bound.port.number() != *number)).unwrap_or_default()
+    }
+
+    /// Does what had to wait until no packet was in hand.
+    fn catch_up(&mut self) {
+        for command in std::mem::take(&mut self.deferred) {
+            match command {
+                // Whoever waited may have given up.
+                Command::Detach { id, done } => drop(done.send(self.detach(id))),
+                Command::Renumber { moves, done } => {
+                    self.renumber(&moves);
+                    let _ = done.send(());
+                }
+                other => self.apply(other),
+            }
+        }
+    }
+
+    /// Lets go of an interface that is gone. What it has received is still forwarded, and every frame that was in its rings comes back.
+    fn detach(&mut self, id: InterfaceId) -> Vec<Port> {
+        let mut batch = std::mem::take(&mut self.batch);
+        for at in 0..self.bound.len() {
+            while self.bound[at].interface == id && self.receive(at, &mut batch) > 0 {
+                self.forward(id, &mut batch);
+            }
+        }
+        self.batch = batch;
+        let Self { stores, table, bound, interfaces, counters, .. } = self;
+        let desk = &mut Desk { stores, table, counters };
+        if let Some(Interface { egress: Some(mut egress), .. }) = interfaces.get_mut(id).and_then(Option::take) {
+            egress.close(&mut bound[egress.port].port, desk);
+        }
+        let mut ports = Vec::new();
+        for at in (0..self.bound.len()).rev() {
+            if self.bound[at].interface != id {
+                continue;
+            }
+            let Bound { port, .. } = self.bound.remove(at);
+            self.barriers.iter_mut().filter(|barrier| at < barrier.until.len()).for_each(|barrier| {
+                barrier.until.remove(at);
+            });
+            egresses(&mut self.interfaces).filter(|egress| egress.port > at).for_each(|egress| egress.port -= 1);
+            Desk { stores: &mut self.stores, table: &self.table, counters: &self.counters }.reclaim(&port);
+            ports.push(port);
+        }
+        ports
+    }
+
+    /// Gives interfaces other numbers.
+    fn renumber(&mut self, moves: &[(InterfaceId, InterfaceId)]) {
+        let taken: Vec<Option<Interface>> =
+            moves.iter().map(|(from, _)| self.interfaces.get_mut(*from).and_then(Option::take)).collect();
+        for bound in &mut self.bound {
+            if let Some((_, to)) = moves.iter().find(|(from, _)| *from == bound.interface) {
+                bound.interface = *to;
+            }
+        }
+        for ((_, to), interface) in moves.iter().zip(taken) {
+            *place(&mut self.interfaces, *to) = interface;
+        }
     }
 
     /// Tells those whose packets have all been handled.
@@ -258,6 +333,14 @@ impl Worker {
             log::error!("worker {}: {found} of {total} frames are accounted for; please report this", self.id);
         }
     }
+}
+
+/// The place of interface `id`.
+fn place(interfaces: &mut Vec<Option<Interface>>, id: InterfaceId) -> &mut Option<Interface> {
+    if interfaces.len() <= id {
+        interfaces.resize_with(id + 1, || None);
+    }
+    &mut interfaces[id]
 }
 
 /// The egresses of all interfaces that have one.

@@ -3,6 +3,7 @@
 pub mod ifreq;
 pub mod ethtool;
 mod netlink;
+mod genl;
 pub mod link;
 pub mod netdev;
 pub mod holders;

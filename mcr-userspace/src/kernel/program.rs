@@ -163,6 +163,13 @@ impl Program {
         }
     }
 
+    /// What an interface without the program any more has counted, by verdict; nothing counts there now.
+    pub fn forget(&mut self, ifindex: u32) -> io::Result<[u64; Verdict::COUNT]> {
+        let counts = self.verdicts(ifindex)?;
+        self.verdicts.remove(&ifindex).map_err(io::Error::other)?;
+        Ok(counts)
+    }
+
     /// Puts a bound AF_XDP socket under an index of `XSKS`.
     pub fn set_socket(&mut self, index: u32, socket: &impl AsRawFd) -> io::Result<()> {
         self.sockets.set(index, socket.as_raw_fd(), 0).map_err(io::Error::other)

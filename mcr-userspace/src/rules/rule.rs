@@ -142,6 +142,13 @@ impl Ports {
     }
 }
 
+impl Rule {
+    /// Whether it matches on this interface, or sends to it.
+    pub fn names(&self, interface: &str) -> bool {
+        self.matcher.interface == interface || self.outputs.iter().any(|output| output.interface == interface)
+    }
+}
+
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.length {

@@ -44,7 +44,7 @@ impl Frame {
     /// Which frame of its UMEM it is, from 0.
     #[inline]
     pub fn index(&self, memory: &Memory) -> u32 {
-        (self.desc.addr() / memory.frame_size()) as u32
+        memory.index(self.desc.addr())
     }
 
     /// The packet's bytes.
@@ -104,16 +104,25 @@ impl Frame {
     }
 }
 
-/// The frames that are in no ring and in nobody's hands.
+/// The frames that are in no ring and in nobody's hands, and who had each of the others last.
 #[derive(Debug)]
 pub struct Pool {
     free: Vec<Frame>,
+    /// Every frame as it was made.
+    made: Box<[FrameDesc]>,
+    /// The number of the socket that each frame was last given to ([`Port::number`](super::port::Port::number)): with it, it is in
+    /// that one's rings unless it is free.
+    lent: Box<[u16]>,
+    frame_shift: u32,
+    memory: u8,
 }
 
 impl Pool {
-    /// A pool of these frames, with room for `total`.
-    pub(super) fn new(free: Vec<Frame>) -> Self {
-        Self { free }
+    /// All frames of a new UMEM of this number, in their order, each of `1 << frame_shift` bytes.
+    pub(super) fn new(made: Box<[FrameDesc]>, frame_shift: u32, memory: u8) -> Self {
+        let free = made.iter().map(|desc| Frame::new(*desc, memory)).collect();
+        let lent = vec![0; made.len()].into();
+        Self { free, made, lent, frame_shift, memory }
     }
 
     /// A frame, or `None` when all are in use.
@@ -122,10 +131,36 @@ impl Pool {
         self.free.pop()
     }
 
+    /// A frame for the rings of socket `number`, or `None` when all are in use.
+    #[inline]
+    pub(super) fn lend(&mut self, number: u16) -> Option<Frame> {
+        let frame = self.free.pop()?;
+        self.note(&frame, number);
+        Some(frame)
+    }
+
+    /// A frame is on its way into the rings of socket `number`.
+    #[inline]
+    pub fn note(&mut self, frame: &Frame, number: u16) {
+        self.lent[frame.desc.addr() >> self.frame_shift] = number;
+    }
+
     /// Puts a frame back.
     #[inline]
     pub fn put(&mut self, frame: Frame) {
         self.free.push(frame);
+    }
+
+    /// The frames in the rings of socket `number`, which the kernel has let go of, and which takes and gives no frame any more.
+    /// What came out of its RX ring must have been put back, or be on its way into other rings.
+    pub fn reclaim(&self, number: u16) -> Vec<Frame> {
+        let mut is_free = vec![false; self.made.len()];
+        for frame in &self.free {
+            is_free[frame.desc.addr() >> self.frame_shift] = true;
+        }
+        let in_rings = self.lent.iter().zip(&is_free).zip(&self.made);
+        let in_rings = in_rings.filter(|((lent, is_free), _)| **lent == number && !**is_free);
+        in_rings.map(|(_, desc)| Frame::new(*desc, self.memory)).collect()
     }
 
     /// Frames in it.

@@ -87,9 +87,12 @@ pub struct Port {
     consumed: u64,
     /// Descriptors numbered below this have been taken back.
     void_below: u64,
-    /// The UMEM: its number, bytes of a frame, and its end, beyond which a completed address is a descriptor that was made invalid.
+    /// Its own number.
+    number: u16,
+    /// The UMEM: its number, bytes of a frame as a power of two, and its end, beyond which a completed address is a descriptor that
+    /// was made invalid.
     memory: u8,
-    frame_size: usize,
+    frame_shift: u32,
     umem_end: usize,
     /// Frames in the TX and completion rings.
     sending: u32,
@@ -147,8 +150,9 @@ impl Port {
             consumed: 0,
             order: vec![FrameDesc::default(); TX_RING as usize].into(),
             void_below: 0,
+            number: 0,
             memory: memory.number(),
-            frame_size: memory.frame_size(),
+            frame_shift: memory.frame_size().trailing_zeros(),
             umem_end: memory.frames() as usize * memory.frame_size(),
             sending: 0,
             scratch: vec![FrameDesc::default(); BATCH].into(),
@@ -166,6 +170,18 @@ impl Port {
         self.memory
     }
 
+    /// Its number among its worker's sockets, by which the pool knows whose frames are whose.
+    #[inline]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Gives it that number, before any frame.
+    pub fn set_number(&mut self, number: u16) {
+        debug_assert_eq!(self.frames(), 0);
+        self.number = number;
+    }
+
     /// The socket, for poll and the map `XSKS`.
     pub fn fd(&self) -> RawFd {
         self.rx.fd().as_raw_fd()
@@ -179,6 +195,11 @@ impl Port {
     /// Frames in its TX and completion rings.
     pub fn sending(&self) -> u32 {
         self.sending
+    }
+
+    /// Frames that it may hold in all.
+    pub fn quota(&self) -> u32 {
+        self.quota.fill + self.quota.send
     }
 
     /// Keeps at least so many frames with the kernel for receiving.
@@ -208,7 +229,7 @@ impl Port {
             let want = (self.quota.fill - self.receiving).min(BATCH as u32) as usize;
             let mut n = 0;
             while n < want
-                && let Some(frame) = pool.take()
+                && let Some(frame) = pool.lend(self.number)
             {
                 self.scratch[n] = frame.into_desc();
                 n += 1;
@@ -290,7 +311,7 @@ impl Port {
                     let number = self.consumed - 1;
                     if number >= self.void_below {
                         let desc = self.order[(number % u64::from(TX_RING)) as usize];
-                        refused((desc.addr() / self.frame_size) as u32);
+                        refused((desc.addr() >> self.frame_shift) as u32);
                     }
                 }
                 // The budget of one call, or of the socket, is used up: go on as long as that helps. A kernel that hides its
@@ -322,7 +343,7 @@ impl Port {
                 self.sending -= 1;
                 give(Frame::new(desc, self.memory));
             } else {
-                keeps((desc.addr() / self.frame_size) as u32);
+                keeps((desc.addr() >> self.frame_shift) as u32);
             }
         }
         if self.ring.is_some() {
@@ -368,6 +389,15 @@ impl Port {
             _ => 0,
         }
     }
+}
+
+/// Whether an AF_XDP socket is still bound to its interface: the kernel unbinds it when that is deleted, or moved to another network
+/// namespace (`xsk_notifier()`, net/xdp/xsk.c).
+pub fn is_bound(socket: RawFd) -> bool {
+    // SAFETY: `recvfrom` with no buffer and no address; on a bound socket at most a wake-up.
+    let result =
+        unsafe { libc::recvfrom(socket, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
+    result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENXIO)
 }
 
 /// The errno that xsk-rs keeps as the source of its error.

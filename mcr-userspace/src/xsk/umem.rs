@@ -22,7 +22,8 @@ pub const COMPLETION_RING: u32 = 4096;
 pub struct Memory {
     umem: Umem,
     base: NonNull<u8>,
-    frame_size: usize,
+    /// Bytes of a frame are two to the power of this.
+    frame_shift: u32,
     frames: u32,
     number: u8,
 }
@@ -50,8 +51,9 @@ impl Memory {
         let packet = unsafe { umem.data(first) }.contents().as_ptr().cast_mut();
         // SAFETY: the packet of frame 0 starts this far into the mapping.
         let base = NonNull::new(unsafe { packet.sub(first.addr()) }).context("the UMEM is mapped")?;
-        let pool = Pool::new(descs.into_iter().map(|desc| Frame::new(desc, number)).collect());
-        Ok((Self { umem, base, frame_size: frame_size as usize, frames, number }, pool))
+        let frame_shift = frame_size.trailing_zeros();
+        let pool = Pool::new(descs.into(), frame_shift, number);
+        Ok((Self { umem, base, frame_shift, frames, number }, pool))
     }
 
     /// xsk-rs's handle, for sockets and descriptors.
@@ -66,8 +68,15 @@ impl Memory {
     }
 
     /// Bytes of a frame.
+    #[inline]
     pub fn frame_size(&self) -> usize {
-        self.frame_size
+        1 << self.frame_shift
+    }
+
+    /// Which frame an address lies in, from 0.
+    #[inline]
+    pub(super) fn index(&self, address: usize) -> u32 {
+        (address >> self.frame_shift) as u32
     }
 
     /// Frames in all.
@@ -84,8 +93,8 @@ impl Memory {
     #[inline]
     pub(super) fn buffer<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
         let address = frame.desc().addr();
-        let length = self.frame_size - address % self.frame_size;
-        debug_assert!(frame.memory() == self.number && address + length <= self.frames as usize * self.frame_size);
+        let length = self.frame_size() - address % self.frame_size();
+        debug_assert!(frame.memory() == self.number && address + length <= self.frames as usize * self.frame_size());
         // SAFETY: the kernel hands out only addresses within the UMEM, the range ends with the address's frame, and the `&mut Frame`
         // is that frame's only owner for as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(address), length) }
@@ -95,7 +104,7 @@ impl Memory {
     #[inline]
     pub(super) fn peek(&self, frame: &Frame) -> [u8; Steered::LEN] {
         let address = frame.desc().addr();
-        debug_assert!(address % self.frame_size >= Steered::LEN);
+        debug_assert!(address % self.frame_size() >= Steered::LEN);
         // SAFETY: as in `metadata`; the frame's owner is borrowed, so nobody writes.
         unsafe { self.base.as_ptr().add(address - Steered::LEN).cast::<[u8; Steered::LEN]>().read() }
     }
@@ -114,7 +123,7 @@ impl Memory {
     #[inline]
     pub(super) fn metadata<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8; Steered::LEN] {
         let address = frame.desc().addr();
-        debug_assert!(address % self.frame_size >= Steered::LEN);
+        debug_assert!(address % self.frame_size() >= Steered::LEN);
         // SAFETY: as in `buffer`; the kernel leaves `XDP_PACKET_HEADROOM` bytes, less what the program took, before each packet.
         unsafe { &mut *self.base.as_ptr().add(address - Steered::LEN).cast() }
     }

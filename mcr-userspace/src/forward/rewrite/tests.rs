@@ -90,7 +90,7 @@ fn off_alike(right: u16, found: u16, wanted: u16) -> u16 {
 /// The frame that leaves, by the code that workers run.
 fn forward(case: &Case, frame: &[u8]) -> Result<Vec<u8>, OutputDrop> {
     let Parsed::Datagram(datagram) = parse(frame) else { panic!("not parsed: {frame:02x?}") };
-    let compiled = Compiled::new(&case.rule, 7, |name| (name == "out").then_some(3)).expect("the output has sockets");
+    let compiled = Compiled::new(&case.rule, 7, &vec![3; case.rule.outputs.len()]).expect("a rule has outputs");
     assert!(compiled.covers(7, &datagram), "{datagram:?}");
     let target = compiled.targets.get(0).expect("the output");
     assert_eq!(target.egress, 3);

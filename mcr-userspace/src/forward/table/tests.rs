@@ -31,7 +31,7 @@ fn install(table: &mut Table, slot: u32, group: u8, ports: Ports) {
         vlan: crate::rules::rule::Vlan::None,
     };
     let rule = Rule { name: format!("r{slot}"), matcher: matcher.clone(), outputs: vec![output], stall_after: None };
-    let compiled = Compiled::new(&rule, IFINDEX, |_| Some(0)).expect("the output has sockets");
+    let compiled = Compiled::new(&rule, IFINDEX, &vec![0; rule.outputs.len()]).expect("a rule has outputs");
     table.install(slot, matcher, compiled, Arc::new(RuleCounters::new(1)));
 }
 

@@ -67,7 +67,8 @@ impl World {
     /// Adds a rule, or puts one in the place of the rule of its name as the daemon does: the new one first. Whether the set takes it.
     pub(super) fn put(&mut self, name: &str, matcher: &Match) -> bool {
         let rule = rule(name, matcher);
-        let compiled = Compiled::new(&rule, ifindex(&matcher.interface), |_| Some(0)).expect("the output has sockets");
+        let compiled = Compiled::new(&rule, ifindex(&matcher.interface), &vec![0; rule.outputs.len()])
+            .expect("a rule has outputs");
         let taken = match self.rules.contains_key(name) {
             true => self.set.replace(rule).is_ok(),
             false => self.set.insert(rule).is_ok(),

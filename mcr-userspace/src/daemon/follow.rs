@@ -1,0 +1,202 @@
+//! Follows the kernel: interfaces that are gone, renamed, back, or not what they were.
+
+use std::collections::BTreeMap;
+
+use super::{
+    fleet::{answers, collect},
+    interfaces::{Interface, Role, absent},
+    sockets::facts,
+    state::State,
+};
+use crate::{
+    forward::{mailbox::Command, rule::InterfaceId},
+    kernel::{ifreq::name_of, nic::Nic},
+};
+
+/// Interfaces that are not any more what they are known as.
+#[derive(Debug, Default)]
+struct Strayed {
+    lost: Vec<InterfaceId>,
+    /// And the name of each now.
+    renamed: Vec<(InterfaceId, String)>,
+}
+
+impl State {
+    /// Looks at every interface. Rules that lose theirs wait from then on; outputs that do cost the rule's others nothing.
+    pub fn follow(&mut self) {
+        let strayed = self.strayed();
+        if !strayed.lost.is_empty() || !strayed.renamed.is_empty() {
+            self.put_right(&strayed);
+        }
+        self.refresh();
+        self.bring_back();
+        self.forget_names();
+    }
+
+    fn strayed(&self) -> Strayed {
+        let mut strayed = Strayed::default();
+        for (id, place) in self.interfaces.iter() {
+            let Some(interface) = &place.interface else { continue };
+            match name_of(interface.nic.ifindex) {
+                Ok(name) if interface.is_there() => {
+                    if name != place.name {
+                        strayed.renamed.push((id, name));
+                    }
+                }
+                _ => strayed.lost.push(id),
+            }
+        }
+        strayed
+    }
+
+    fn put_right(&mut self, strayed: &Strayed) {
+        let has_strayed = |id| strayed.lost.contains(&id) || strayed.renamed.iter().any(|(other, _)| *other == id);
+        let strays = self.interfaces.iter().filter(|(id, _)| has_strayed(*id));
+        let names: Vec<String> = strays.map(|(_, place)| place.name.clone()).collect();
+        // First, so that workers still know them when they handle what has been received.
+        self.suspend(|_, rule| names.contains(&rule.matcher.interface).then(|| absent(&rule.matcher.interface)));
+        for id in &strayed.lost {
+            self.let_go(*id);
+        }
+        if !strayed.renamed.is_empty() {
+            self.rename(&strayed.renamed);
+        }
+        self.suspend(|state, rule| {
+            let mut waits = rule.outputs.iter().map(|output| state.interfaces.place(&output.interface));
+            let first = waits.clone().flatten().find(|place| place.interface.is_none())?;
+            waits.all(|place| place.is_none_or(|place| place.interface.is_none())).then(|| first.absent.clone())
+        });
+    }
+
+    /// Lets the active rules wait for which `why` has a reason.
+    fn suspend(&mut self, why: impl Fn(&Self, &crate::rules::rule::Rule) -> Option<String>) {
+        let active = self.live.values().filter_map(|live| live.active.as_ref());
+        let waiting: Vec<(String, String)> =
+            active.filter_map(|active| Some((active.rule.name.clone(), why(self, &active.rule)?))).collect();
+        for (name, why) in waiting {
+            let Some(live) = self.live.get_mut(&name) else { continue };
+            log::warn!("rule {name} waits: {why}");
+            live.waiting = why;
+            live.tried.clear();
+            if let Some(active) = live.active.take() {
+                self.retire(active);
+            }
+        }
+    }
+
+    /// An interface is gone from this network namespace.
+    fn let_go(&mut self, id: InterfaceId) {
+        let Some(place) = self.interfaces.place_mut(id) else { return };
+        let name = place.name.clone();
+        let Some(interface) = place.vacate(&mut self.program) else { return };
+        log::warn!("{name} is gone: what needs it waits for it");
+        self.offloads.restore(&interface.nic);
+        let Some(fleet) = &mut self.fleet else { return };
+        let (done, answer) = answers();
+        for handle in &fleet.handles {
+            handle.post.send(Command::Detach { id, done: done.clone() });
+        }
+        drop(done);
+        // The sockets are closed here: that takes longer than a worker may be away.
+        drop(collect(&answer, fleet.handles.len()));
+        fleet.take_back(&interface.promises);
+    }
+
+    fn rename(&mut self, renamed: &[(InterfaceId, String)]) {
+        let mut taken: BTreeMap<InterfaceId, Interface> = BTreeMap::new();
+        let mut moves = Vec::new();
+        for (id, name) in renamed {
+            let to = self.interfaces.id(name);
+            let Some(place) = self.interfaces.place_mut(*id) else { continue };
+            let Some(mut interface) = place.interface.take() else { continue };
+            place.absent = absent(&place.name);
+            log::warn!("{} is called {name} now", place.name);
+            interface.nic.name.clone_from(name);
+            moves.push((*id, to));
+            taken.insert(to, interface);
+        }
+        for (to, interface) in taken {
+            if let Some(place) = self.interfaces.place_mut(to) {
+                place.interface = Some(interface);
+            }
+        }
+        let Some(fleet) = &self.fleet else { return };
+        let (done, answer) = answers();
+        for handle in &fleet.handles {
+            handle.post.send(Command::Renumber { moves: moves.clone(), done: done.clone() });
+        }
+        drop(done);
+        collect(&answer, fleet.handles.len());
+    }
+
+    /// Outputs learn of a new address, MAC or MTU, and new queues of an ingress get sockets.
+    fn refresh(&mut self) {
+        let Self { fleet: Some(fleet), interfaces, .. } = self else { return };
+        let frame_size = fleet.plan.frame_size;
+        let mut grown = Vec::new();
+        for (id, place) in interfaces.iter_mut() {
+            let Some(interface) = &mut place.interface else { continue };
+            let Ok(now) = Nic::read(&place.name) else { continue };
+            if now.ifindex != interface.nic.ifindex {
+                continue;
+            }
+            if facts(&now, frame_size) != facts(&interface.nic, frame_size) {
+                log::info!("{}: its address, MAC or MTU has changed", place.name);
+                for handle in &fleet.handles {
+                    handle.post.send(Command::Update { id, facts: facts(&now, frame_size) });
+                }
+            }
+            if interface.is_ingress && now.rx_queues > interface.nic.rx_queues && place.tried.as_ref() != Some(&now) {
+                grown.push(now.clone());
+            }
+            let nic = &mut interface.nic;
+            (nic.mac, nic.address, nic.mtu) = (now.mac, now.address, now.mtu);
+        }
+        for nic in grown {
+            log::info!("{}: it has {} queues now", nic.name, nic.rx_queues);
+            self.try_interface(&nic, Role::Ingress);
+        }
+    }
+
+    /// Attaches what has come that active rules send to, or that the command line names.
+    fn bring_back(&mut self) {
+        let absent: Vec<(String, Option<Nic>)> = self
+            .interfaces
+            .iter()
+            .filter(|(_, place)| place.interface.is_none())
+            .map(|(_, place)| (place.name.clone(), place.tried.clone()))
+            .collect();
+        for (name, tried) in absent {
+            let Ok(nic) = Nic::read(&name) else { continue };
+            if tried.as_ref() == Some(&nic) {
+                continue;
+            }
+            let mut actives = self.live.values().filter_map(|live| live.active.as_ref());
+            let is_sent_to = actives.any(|active| active.rule.outputs.iter().any(|output| output.interface == name));
+            if self.options.iface_in.contains(&name) {
+                self.try_interface(&nic, Role::Ingress);
+            }
+            if is_sent_to || self.options.iface_out.contains(&name) {
+                self.try_interface(&nic, Role::Egress);
+            }
+        }
+    }
+
+    fn try_interface(&mut self, nic: &Nic, role: Role) {
+        let mode = self.options.mode(&nic.name);
+        if let Err(error) = self.ensure_interface(nic, role, mode) {
+            log::warn!("{error:#}");
+        }
+    }
+
+    /// Names that nothing knows any more; not as long as a packet may be under way to one of them.
+    fn forget_names(&mut self) {
+        if self.retiring.is_empty() && self.interfaces.iter().any(|(_, place)| place.interface.is_none()) {
+            let Self { set, options, interfaces, .. } = self;
+            interfaces.prune(|name| {
+                let flags = options.iface_in.iter().chain(&options.iface_out);
+                flags.into_iter().any(|flag| flag == name) || set.iter().any(|rule| rule.names(name))
+            });
+        }
+    }
+}
