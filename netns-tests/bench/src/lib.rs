@@ -3,6 +3,7 @@
 //! In the order of a run: what there is time for, the machine, the load and its network, who forwards, what is measured, what was found,
 //! what it comes to.
 
+pub mod interrupt;
 pub mod plan;
 
 pub mod machine;
@@ -16,3 +17,5 @@ pub mod measure;
 pub mod results;
 
 pub mod judge;
+
+pub mod report;

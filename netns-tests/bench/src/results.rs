@@ -17,6 +17,8 @@ use crate::{
 pub enum What {
     /// Zero-loss throughput, one output.
     Throughput,
+    /// Median delay when that rate was confirmed.
+    ThroughputDelay,
     /// The same over several outputs: packets delivered, over all of them.
     Outputs,
     /// Median delay.
@@ -74,7 +76,11 @@ impl What {
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Throughput | Self::Outputs | Self::Rules => "packets/s",
-            Self::LatencyP50 | Self::LatencyP99 | Self::LatencyP999 | Self::OverloadDelay => "us",
+            Self::ThroughputDelay
+            | Self::LatencyP50
+            | Self::LatencyP99
+            | Self::LatencyP999
+            | Self::OverloadDelay => "us",
             Self::Cpu => "us/packet",
             Self::RulesXdp => "ns/packet",
             Self::Add | Self::Reload => "ms",

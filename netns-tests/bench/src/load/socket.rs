@@ -14,9 +14,12 @@ use super::{
     frame::{Origin, Template},
     layout::Streams,
 };
-use crate::machine::{
-    clock::{self, sleep_until},
-    cpu::{self, SENDER},
+use crate::{
+    interrupt,
+    machine::{
+        clock::{self, sleep_until},
+        cpu::{self, SENDER},
+    },
 };
 
 /// How a sender comes to its next packet's time.
@@ -51,6 +54,7 @@ pub fn send(
         let mut start = clock::now();
         let began = start;
         for number in 0..packets {
+            interrupt::check()?;
             let due = start + (f64::from(number) * 1e9 / rate) as u64;
             let mut now = clock::now();
             if now < due && pace == Pace::Sleeping {

@@ -1,7 +1,7 @@
 //! The experiment that this project was founded on: fifty senders on one bridge, fifty receivers on another, 3,000 packets a second
 //! each, and between them one mcrd or fifty socats; and one stream of 150,000 packets a second for a minute.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use netns_tests::{
@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use super::{Bench, Turns};
 use crate::{
+    interrupt,
     load::{
         socket::Pace,
         stage::{Sender, Trial},
@@ -103,12 +104,16 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     members(&network, "br0", SENT.0, |_| "v1".into())?;
     members(&network, "br1", RECEIVED.0, |i| format!("r{i}"))?;
-    bench.go_on()?;
+    interrupt::check()?;
 
     let pids = relay.pids();
     let before = cpu_seconds(&pids)?;
     let senders =
         (0..STREAMS).map(|i| part(i).send(each('s', i), "e0", Share::Many)).collect::<Result<Vec<_>>>()?;
+    while senders.iter().map(Process::running).collect::<Result<Vec<_>>>()?.contains(&true) {
+        interrupt::check()?;
+        sleep(Duration::from_millis(100));
+    }
     let mut sent = 0;
     for (i, sender) in (0..).zip(senders) {
         sent += part(i).sent(sender)?.packets;
@@ -117,7 +122,7 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
     let memory = memory(&pids)?;
     let mut delivered = 0;
     for (i, receiver) in (0..).zip(receivers) {
-        bench.go_on()?;
+        interrupt::check()?;
         let received = part(i).received(receiver)?;
         ensure!(received.duplicated + received.foreign == 0, "receiver {i} was sent what is not its own: {received:?}");
         delivered += received.packets;

@@ -21,7 +21,7 @@ pub const STREAMS: u32 = 50;
 pub fn measure(bench: &mut Bench) -> Result<()> {
     let (seconds, repeats) = (bench.plan.idle, bench.plan.others);
     let turns = Turns {
-        name: "rest, memory",
+        name: "rest",
         contenders: bench.who(|contender| contender.has_processes()),
         repeats,
         seconds: bench.plan.budget.idle,

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::{Bench, Turns};
 use crate::{
+    interrupt,
     load::{
         socket::Pace,
         stage::{Sender, Trial},
@@ -22,7 +23,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     bench.take_turns(turns, |bench, contender, _| {
         let mut running = contender.start(Job::of(1))?;
         for (rate, seconds) in rates {
-            bench.go_on()?;
+            interrupt::check()?;
             let outcome = running.trial(&Trial {
                 size: 1024,
                 packets: (f64::from(*rate) * seconds) as u32,

@@ -4,14 +4,15 @@ use anyhow::Result;
 
 use super::{Bench, search::Search};
 use crate::{
+    interrupt,
     load::stage::{Outcome, Sender, Trial},
     relay::Running,
 };
 
 /// A loss below this part may be the machine's hiccup: the trial is done once more.
 const HICCUP: f64 = 0.01;
-/// Confirmations that may fail before the last rate is taken as it is.
-const CONFIRMATIONS: u32 = 4;
+/// Searches whose rate a longer trial may refuse before there is none.
+const CONFIRMATIONS: u32 = 6;
 /// Where a search begins that knows nothing, in packets a second.
 const GUESS: f64 = 500_000.0;
 
@@ -22,6 +23,8 @@ pub struct Rate {
     pub pps: f64,
     /// Whether the sender could not offer more.
     pub is_limited: bool,
+    /// Microseconds that half of the packets took at most, when the rate was confirmed.
+    pub delay: Option<f64>,
 }
 
 impl Bench {
@@ -31,24 +34,24 @@ impl Bench {
             Some(before) => before,
             None => self.guess(running, size)?,
         });
-        for confirmation in 0.. {
+        for _ in 0..CONFIRMATIONS {
             while let Some(rate) = search.next() {
                 let outcome = self.attempt(running, size, rate, self.plan.trial)?;
                 search.tell(rate, outcome.rate(), is_lossless(&outcome));
             }
             let found = search.found();
-            if found == 0.0 || confirmation == CONFIRMATIONS {
+            if found == 0.0 {
                 break;
             }
-            if is_lossless(&self.attempt(running, size, found, self.plan.confirm)?) {
-                return Ok(Rate { pps: found, is_limited: search.is_limited() });
+            let outcome = self.attempt(running, size, found, self.plan.confirm)?;
+            if is_lossless(&outcome) {
+                let delay = outcome.delays.quantile(0.5).map(|nanoseconds| nanoseconds as f64 / 1e3);
+                return Ok(Rate { pps: found, is_limited: search.is_limited(), delay });
             }
-            search.tell_unconfirmed();
-            if confirmation + 1 < CONFIRMATIONS {
-                continue;
-            }
+            search.tell_unconfirmed(found);
         }
-        Ok(Rate { pps: search.found(), is_limited: false })
+        // Never confirmed: there is no rate of which it can be said that nothing is lost.
+        Ok(Rate { pps: 0.0, is_limited: false, delay: None })
     }
 
     /// What comes through when far too much is offered: not far from what comes through without loss.
@@ -60,7 +63,7 @@ impl Bench {
 
     /// A trial at a rate, and one more where it lost only a little.
     fn attempt(&self, running: &mut Running, size: u32, rate: f64, seconds: f64) -> Result<Outcome> {
-        self.go_on()?;
+        interrupt::check()?;
         let packets = (rate * seconds).max(100.0) as u32;
         let trial = Trial { rate: Some(rate), ..trial(size, packets) };
         let outcome = running.trial(&trial)?;

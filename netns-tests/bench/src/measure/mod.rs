@@ -14,18 +14,12 @@ pub mod throughput;
 
 mod lossless;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{plan::Plan, relay::Contender, results::Results};
+use crate::{interrupt, plan::Plan, relay::Contender, results::Results};
 
 /// A run.
 pub struct Bench {
@@ -35,9 +29,23 @@ pub struct Bench {
     pub contenders: Vec<Contender>,
     /// What was found.
     pub results: Results,
-    /// Set by a signal.
-    pub interrupted: Arc<AtomicBool>,
 }
+
+/// A measure.
+pub type Measure = fn(&mut Bench) -> Result<()>;
+
+/// All of them by name, in their order: some begin where an earlier one ended.
+pub const MEASURES: [(&str, Measure); 9] = [
+    ("throughput", throughput::measure),
+    ("outputs", outputs::measure),
+    ("latency", latency::measure),
+    ("cpu", cpu::measure),
+    ("rules", rules::measure),
+    ("control", control::measure),
+    ("rest", idle::measure),
+    ("overload", overload::measure),
+    ("founding", founding::measure),
+];
 
 /// A measure's place in the run.
 struct Turns<'a> {
@@ -48,12 +56,6 @@ struct Turns<'a> {
 }
 
 impl Bench {
-    /// An error once the user wants it to end.
-    pub fn go_on(&self) -> Result<()> {
-        ensure!(!self.interrupted.load(Relaxed), "interrupted: everything is cleaned up");
-        Ok(())
-    }
-
     /// Lets the contenders take turns: A B C, A B C, so that what disturbs a while of the run disturbs all of them.
     ///
     /// A contender that fails is told, and left out of the rest of this measure. Once `seconds` are used up no further repeat begins.
@@ -64,10 +66,10 @@ impl Bench {
         for repeat in 0..repeats {
             let began = Instant::now();
             for contender in contenders.clone() {
-                self.go_on()?;
+                interrupt::check()?;
                 bar.set_message(format!("{} ({} of {repeats})", contender.name(), repeat + 1));
                 if let Err(error) = turn(self, contender, repeat) {
-                    self.go_on()?;
+                    interrupt::check()?;
                     bar.suspend(|| eprintln!("{name}: {} FAILED: {error:#}", contender.name()));
                     self.results.failures.push(format!("{name}: {}: {error:#}", contender.name()));
                     contenders.retain(|other| *other != contender);
@@ -78,7 +80,12 @@ impl Bench {
                 break;
             }
         }
-        bar.finish_with_message(format!("{:.0} s", start.elapsed().as_secs_f64()));
+        let seconds = start.elapsed().as_secs_f64();
+        bar.finish_with_message(format!("{seconds:.0} s"));
+        if bar.is_hidden() {
+            // No terminal.
+            eprintln!("{name}: {seconds:.0} s");
+        }
         Ok(())
     }
 

@@ -16,12 +16,14 @@ pub struct Search {
     /// The lowest rate at which something was lost, or that the sender did not reach.
     high: Option<f64>,
     is_limited: bool,
+    /// By which factor to go down where nothing has passed yet.
+    back: f64,
 }
 
 impl Search {
     /// A search that begins near `guess`, in packets a second.
     pub fn near(guess: f64) -> Self {
-        Self { guess: guess.max(LEAST), low: None, high: None, is_limited: false }
+        Self { guess: guess.max(LEAST), low: None, high: None, is_limited: false, back: 0.8 }
     }
 
     /// The next rate to try; `None` when the border is found.
@@ -29,7 +31,7 @@ impl Search {
         match (self.low, self.high) {
             (None, None) => Some(self.guess),
             (Some(low), None) => Some(low * 1.15),
-            (None, Some(high)) => (high > LEAST).then_some((high * 0.8).max(LEAST)),
+            (None, Some(high)) => (high > LEAST).then_some((high * self.back).max(LEAST)),
             (Some(low), Some(high)) => (high / low > NEAR).then_some((low * high).sqrt()),
         }
     }
@@ -48,11 +50,9 @@ impl Search {
         }
     }
 
-    /// The rate of a longer trial at the end that lost something was too high.
-    pub fn tell_unconfirmed(&mut self) {
-        self.low = self.low.map(|low| low * 0.97);
-        self.high = None;
-        self.is_limited = false;
+    /// A longer trial at the rate found lost something: the border is below, and looked for from 5 % below.
+    pub fn tell_unconfirmed(&mut self, found: f64) {
+        *self = Self { high: Some(found), back: 0.95, ..Self::near(found) };
     }
 
     /// The highest rate without loss so far; 0 when there was none.
@@ -112,10 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unconfirmed_rate_goes_down() {
+    fn an_unconfirmed_rate_is_searched_for_below() {
         let (mut found, _) = search(100_000.0, 100_000.0, 1e6);
-        let before = found.found();
-        found.tell_unconfirmed();
-        assert!((found.found() - before * 0.97).abs() < 1.0);
+        found.tell_unconfirmed(found.found());
+        while let Some(rate) = found.next() {
+            found.tell(rate, rate, rate <= 96_000.0);
+        }
+        assert!((94_000.0..=96_000.0).contains(&found.found()), "{found:?}");
     }
 }

@@ -32,6 +32,9 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
                 let before = bench.results.median(key).filter(|rate| *rate > 0.0);
                 let rate = bench.lossless(&mut running, *size, before)?;
                 bench.results.add_rate(key, rate.pps, rate.is_limited);
+                if let Some(delay) = rate.delay {
+                    bench.results.add(Key { what: What::ThroughputDelay, ..key }, delay);
+                }
             }
         }
         Ok(())
