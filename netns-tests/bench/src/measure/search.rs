@@ -7,52 +7,60 @@ const REACHED: f64 = 0.97;
 /// The slowest rate that is worth a trial.
 const LEAST: f64 = 500.0;
 
+/// Trials in a row in which the sender must fall short to be taken for the limit: once may be the machine's hiccup.
+const SHORT: u32 = 2;
+
 /// One search.
 #[derive(Clone, Debug)]
 pub struct Search {
     guess: f64,
     /// The highest rate at which nothing was lost.
     low: Option<f64>,
-    /// The lowest rate at which something was lost, or that the sender did not reach.
+    /// The lowest rate at which something was lost.
     high: Option<f64>,
-    is_limited: bool,
-    /// By which factor to go down where nothing has passed yet.
-    back: f64,
+    /// By which factor to go on while there is only one side; the next step is twice as long.
+    stride: f64,
+    /// Trials in a row without loss in which the sender fell short.
+    short: u32,
 }
 
 impl Search {
     /// A search that begins near `guess`, in packets a second.
     pub fn near(guess: f64) -> Self {
-        Self { guess: guess.max(LEAST), low: None, high: None, is_limited: false, back: 0.8 }
+        Self { guess: guess.max(LEAST), low: None, high: None, stride: 1.15, short: 0 }
     }
 
     /// The next rate to try; `None` when the border is found.
     pub fn next(&self) -> Option<f64> {
         match (self.low, self.high) {
+            _ if self.is_limited() => None,
             (None, None) => Some(self.guess),
-            (Some(low), None) => Some(low * 1.15),
-            (None, Some(high)) => (high > LEAST).then_some((high * self.back).max(LEAST)),
+            (Some(low), None) => Some(low * self.stride),
+            (None, Some(high)) => (high > LEAST).then_some((high / self.stride).max(LEAST)),
             (Some(low), Some(high)) => (high / low > NEAR).then_some((low * high).sqrt()),
         }
     }
 
     /// A trial at `asked`, in which the sender reached `reached`, is over.
     pub fn tell(&mut self, asked: f64, reached: f64, lossless: bool) {
+        if self.low.is_some() != self.high.is_some() {
+            self.stride *= self.stride;
+        }
         if !lossless {
             self.high = Some(asked.min(self.high.unwrap_or(asked)));
-            self.is_limited = false;
             return;
         }
-        self.low = Some(reached.min(asked).max(self.low.unwrap_or(0.0)));
-        if reached < asked * REACHED {
-            self.high = Some(asked.min(self.high.unwrap_or(asked)));
-            self.is_limited = true;
+        self.short = if reached < asked * REACHED { self.short + 1 } else { 0 };
+        if self.short == 1 {
+            // The next step is to be near this one.
+            self.stride = 1.15;
         }
+        self.low = Some(reached.min(asked).max(self.low.unwrap_or(0.0)));
     }
 
     /// A longer trial at the rate found lost something: the border is below, and looked for from 5 % below.
     pub fn tell_unconfirmed(&mut self, found: f64) {
-        *self = Self { high: Some(found), back: 0.95, ..Self::near(found) };
+        *self = Self { high: Some(found), stride: 1.05, ..Self::near(found) };
     }
 
     /// The highest rate without loss so far; 0 when there was none.
@@ -62,7 +70,7 @@ impl Search {
 
     /// Whether it was the sender that could not offer more.
     pub fn is_limited(&self) -> bool {
-        self.is_limited
+        self.short >= SHORT
     }
 }
 

@@ -61,7 +61,8 @@ pub fn bars(title: &str, unit: &str, groups: &[String], series: &[Series<usize>]
 /// Lines; `x` is logarithmic where it is delays.
 pub fn lines(title: &str, (x, y): (&str, &str), is_logarithmic: bool, series: &[Series<f64>]) -> Result<String> {
     let points = || series.iter().flat_map(|(_, points)| points.iter().copied());
-    let least = points().map(|(x, _)| x).fold(f64::MAX, f64::min).max(0.1);
+    // Without points any axis will do, if it ends.
+    let least = points().map(|(x, _)| x).reduce(f64::min).unwrap_or(1.0).max(0.1);
     let most = points().map(|(x, _)| x).fold(0.0, f64::max).max(least * 1.01);
     let top = points().map(|(_, y)| y).fold(0.0, f64::max).max(1e-9) * 1.1;
     drawn(|area| {
