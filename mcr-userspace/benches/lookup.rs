@@ -143,7 +143,7 @@ fn worker_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Vec<(f64, f64)> {
         let matcher = matcher(slot, shapes);
         let rule =
             Rule { name: "r".into(), matcher: matcher.clone(), outputs: vec![output.clone()], stall_after: None };
-        let compiled = Compiled::new(&rule, LOOPBACK, |_| Some(0)).expect("the output has sockets");
+        let compiled = Compiled::new(&rule, LOOPBACK, &[0]).expect("a rule has outputs");
         table.install(slot, matcher, compiled, Arc::new(RuleCounters::new(1)));
     }
     let facts = EgressFacts { mac: [2, 0, 0, 0, 0, 9], address: None, mtu: 1_500 };

@@ -288,7 +288,8 @@ fn a_second_daemon_refuses_and_the_first_goes_on() -> Result<()> {
     assert!(finished.stderr.contains(socket.to_str().unwrap()), "{}", finished.told());
     // On the same interfaces, with a socket of its own.
     let finished = finish(&mut Files::new("")?.command(network.relay(), &flags)?)?.exited(1)?;
-    assert!(finished.stderr.contains("v1"), "{}", finished.told());
+    let first = format!("v1: another XDP program is attached, by mcrd (process {})", daemon.pid());
+    assert!(finished.stderr.contains(&first), "{}", finished.told());
 
     let load = Load { first: rules::SENT, streams: 1, rate: 200, size: 128, seconds: 1 };
     Crossing::of_chain(&network, &load)?.exactly_once(&load)?;

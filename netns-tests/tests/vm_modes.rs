@@ -152,18 +152,16 @@ fn joined_by_copies(guest: &Guest) -> Result<()> {
     guest.healthy()
 }
 
-/// The interface whose socket holds the zero-copy memory is taken away. The others go on, and a new one can still join.
+/// The interface whose socket holds the zero-copy memory is taken away. The others go on, and a new one can still join; so can that one
+/// again, and the egress, once it has been taken away too.
 fn holder_goes(guest: &Guest) -> Result<()> {
     guest.run(&format!("ip link set {GOES} up; ip addr add 10.6.0.1/24 dev {COMES}; ip link set {COMES} up"))?;
     let config = rules::file(&rules::streams(LOAD.streams, WAYS_IN[0].0, WAYS_OUT[0].0));
     let relay = Relay::start(guest, &config, &format!("--mode zerocopy --iface-in {GOES}"))?;
     crosses(guest, &relay, Deleted::None, WAYS_IN[0].1, WAYS_OUT[0].1)?;
 
-    guest.run(&format!("echo 1 >$(readlink -f /sys/class/net/{GOES}/device/..)/remove"))?;
-    let gone = format!("{GOES} is gone");
-    until("mcrd's word that the interface is gone", LIMIT, || {
-        Ok(relay.ctl("--json status")?.stdout.contains(&gone).then_some(()))
-    })?;
+    let goes = take_away(guest, GOES)?;
+    becomes(&relay, GOES, "none")?;
     crosses(guest, &relay, Deleted::None, WAYS_IN[0].1, WAYS_OUT[0].1)?;
 
     for rule in rules::streams(LOAD.streams, WAYS_IN[0].0, COMES) {
@@ -174,9 +172,40 @@ fn holder_goes(guest: &Guest) -> Result<()> {
     crosses(guest, &relay, Deleted::Some, WAYS_IN[0].1, WAYS_OUT[0].1)?;
     let log = relay.log()?;
     ensure!(log.contains(&format!("{COMES}: frames of its own")), "{log}");
-    let (matched, sent) = (3 * LOAD.packets(), 3 * LOAD.packets());
+
+    let comes = take_away(guest, COMES)?;
+    becomes(&relay, COMES, "none")?;
+    let waiting = relay.stats()?;
+    ensure!(waiting.rules.iter().all(|rule| rule.state == format!("waiting: no interface {COMES}")), "{waiting:?}");
+    put_back(guest, &goes, GOES)?;
+    becomes(&relay, GOES, "zerocopy")?;
+    put_back(guest, &comes, COMES)?;
+    guest.run(&format!("ip addr add 10.6.0.1/24 dev {COMES}; ip link set {COMES} up"))?;
+    becomes(&relay, COMES, "zerocopy")?;
+    crosses(guest, &relay, Deleted::Some, WAYS_IN[0].1, WAYS_OUT[0].1)?;
+    let (matched, sent) = (4 * LOAD.packets(), 4 * LOAD.packets());
     assert_eq!(relay.stop()?, Final { matched, ingress_dropped: 0, sent, egress_dropped: 0 });
     guest.healthy()
+}
+
+/// As a NIC that is pulled out; the device, to be put back.
+fn take_away(guest: &Guest, interface: &str) -> Result<String> {
+    let device = guest.run(&format!("basename $(readlink -f /sys/class/net/{interface}/device)"))?.trim().to_owned();
+    guest.run(&format!("echo {device} >/sys/bus/virtio/drivers/virtio_net/unbind"))?;
+    Ok(device)
+}
+
+/// With the lowest free number at first, which others had before they were moved to their namespaces.
+fn put_back(guest: &Guest, device: &str, interface: &str) -> Result<()> {
+    guest.run(&format!("echo {device} >/sys/bus/virtio/drivers/virtio_net/bind"))?;
+    guest.run(&format!("ip link set $(ls /sys/bus/virtio/devices/{device}/net) name {interface}")).map(drop)
+}
+
+fn becomes(relay: &Relay<'_>, interface: &str, xsk: &str) -> Result<()> {
+    until(&format!("{interface} to be {xsk}"), LIMIT, || {
+        Ok((relay.stats()?.interface(interface).xsk == xsk).then_some(()))
+    })
+    .with_context(|| relay.log().unwrap_or_default())
 }
 
 /// virtio_net as a module may send nothing under zero-copy (docs/kernel.md): `auto` keeps away from it, and who demands it is told.

@@ -125,7 +125,7 @@ impl State {
     }
 
     /// Whether an interface can be used by the workers that there are.
-    fn fits(&self, nic: &Nic, role: Role) -> anyhow::Result<()> {
+    pub fn fits(&self, nic: &Nic, role: Role) -> anyhow::Result<()> {
         self.fleet.as_ref().map_or(Ok(()), |fleet| fleet.plan.check(nic, role))
     }
 

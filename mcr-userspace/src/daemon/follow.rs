@@ -1,17 +1,21 @@
 //! Follows the kernel: interfaces that are gone, renamed, back, or not what they were.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{
     fleet::{answers, collect},
-    interfaces::{Interface, Role, absent},
+    interfaces::{Role, absent},
     sockets::facts,
     state::State,
 };
 use crate::{
     forward::{mailbox::Command, rule::InterfaceId},
     kernel::{ifreq::name_of, nic::Nic},
+    rules::rule::Rule,
 };
+
+/// Rules that one event lets wait and that are named: an interface may have thousands.
+const MOST_LINES: usize = 20;
 
 /// Interfaces that are not any more what they are known as.
 #[derive(Debug, Default)]
@@ -69,13 +73,18 @@ impl State {
     }
 
     /// Lets the active rules wait for which `why` has a reason.
-    fn suspend(&mut self, why: impl Fn(&Self, &crate::rules::rule::Rule) -> Option<String>) {
+    fn suspend(&mut self, why: impl Fn(&Self, &Rule) -> Option<String>) {
         let active = self.live.values().filter_map(|live| live.active.as_ref());
         let waiting: Vec<(String, String)> =
             active.filter_map(|active| Some((active.rule.name.clone(), why(self, &active.rule)?))).collect();
-        for (name, why) in waiting {
+        if let Some(more) = waiting.len().checked_sub(MOST_LINES).filter(|more| *more > 0) {
+            log::warn!("{more} rules more than the following wait");
+        }
+        for (number, (name, why)) in waiting.into_iter().enumerate() {
             let Some(live) = self.live.get_mut(&name) else { continue };
-            log::warn!("rule {name} waits: {why}");
+            if number < MOST_LINES {
+                log::warn!("rule {name} waits: {why}");
+            }
             live.waiting = why;
             live.tried.clear();
             if let Some(active) = live.active.take() {
@@ -103,21 +112,24 @@ impl State {
     }
 
     fn rename(&mut self, renamed: &[(InterfaceId, String)]) {
-        let mut taken: BTreeMap<InterfaceId, Interface> = BTreeMap::new();
-        let mut moves = Vec::new();
-        for (id, name) in renamed {
-            let to = self.interfaces.id(name);
+        let moves: Vec<(InterfaceId, InterfaceId)> =
+            renamed.iter().map(|(id, name)| (*id, self.interfaces.id(name))).collect();
+        // Names change while they are asked for: then the next event tells who has which.
+        let is_free = |to| self.interfaces.iter().all(|(id, place)| id != to || place.interface.is_none());
+        let moves_too = |to| moves.iter().any(|(from, _)| *from == to);
+        let wanted: BTreeSet<InterfaceId> = moves.iter().map(|(_, to)| *to).collect();
+        if wanted.len() < moves.len() || wanted.into_iter().any(|to| !is_free(to) && !moves_too(to)) {
+            return;
+        }
+        let mut taken = Vec::new();
+        for ((id, name), (_, to)) in renamed.iter().zip(&moves) {
             let Some(place) = self.interfaces.place_mut(*id) else { continue };
-            let Some(mut interface) = place.interface.take() else { continue };
-            place.absent = absent(&place.name);
             log::warn!("{} is called {name} now", place.name);
-            interface.nic.name.clone_from(name);
-            moves.push((*id, to));
-            taken.insert(to, interface);
+            taken.extend(place.leave(&self.program).map(|interface| (*to, interface)));
         }
         for (to, interface) in taken {
             if let Some(place) = self.interfaces.place_mut(to) {
-                place.interface = Some(interface);
+                place.enter(interface, &self.program);
             }
         }
         let Some(fleet) = &self.fleet else { return };

@@ -7,7 +7,6 @@ use anyhow::{Context, bail};
 use mcr_common::{counter::Verdict, limits::MAX_SOCKETS};
 
 use super::{
-    active::add,
     fit::Plan,
     fleet::Fleet,
     modes::grant,
@@ -80,7 +79,7 @@ pub struct Place {
     pub absent: String,
     /// The interface as it was when more could not be had of it.
     pub tried: Option<Nic>,
-    /// What the program counted on those that had the name before.
+    /// What the program counted here on those that had the name before, less what it had counted on this one before it got the name.
     before: [u64; Verdict::COUNT],
 }
 
@@ -91,30 +90,50 @@ impl Place {
 
     /// Packets by the program's verdict, on every interface that has had the name.
     pub fn verdicts(&self, program: &Program) -> [u64; Verdict::COUNT] {
-        let mut sum = self.before;
-        if let Some(interface) = &self.interface {
-            match program.verdicts(interface.nic.ifindex) {
-                Ok(counts) => add(&mut sum, &counts),
-                Err(error) => log::error!("{}: reading its counters: {error}", self.name),
+        match &self.interface {
+            Some(interface) => {
+                let now = counts(interface, program);
+                std::array::from_fn(|verdict| self.before[verdict].wrapping_add(now[verdict]))
             }
+            None => self.before,
         }
-        sum
+    }
+
+    /// Gives its interface up to another name.
+    pub fn leave(&mut self, program: &Program) -> Option<Interface> {
+        self.before = self.verdicts(program);
+        self.absent = absent(&self.name);
+        self.interface.take()
+    }
+
+    /// Takes an interface over that had another name.
+    pub fn enter(&mut self, mut interface: Interface, program: &Program) {
+        let now = counts(&interface, program);
+        self.before = std::array::from_fn(|verdict| self.before[verdict].wrapping_sub(now[verdict]));
+        interface.nic.name.clone_from(&self.name);
+        self.interface = Some(interface);
     }
 
     /// Has no interface any more, whose program is detached; that interface.
     pub fn vacate(&mut self, program: &mut Program) -> Option<Interface> {
-        let interface = self.interface.take()?;
-        (self.absent, self.tried) = (absent(&self.name), None);
+        self.tried = None;
+        let interface = self.leave(program)?;
         if let Err(error) = program.detach(interface.nic.ifindex) {
             // A deleted interface took its program along.
             log::debug!("{}: detaching: {error}", self.name);
         }
-        match program.forget(interface.nic.ifindex) {
-            Ok(counts) => add(&mut self.before, &counts),
-            Err(error) => log::error!("{}: reading its last counters: {error}", self.name),
+        if let Err(error) = program.forget(interface.nic.ifindex) {
+            log::error!("{}: taking back its counters: {error}", self.name);
         }
         Some(interface)
     }
+}
+
+fn counts(interface: &Interface, program: &Program) -> [u64; Verdict::COUNT] {
+    program.verdicts(interface.nic.ifindex).unwrap_or_else(|error| {
+        log::error!("{}: reading its counters: {error}", interface.nic.name);
+        Default::default()
+    })
 }
 
 /// Why a name has no interface, where there is none in the kernel either.

@@ -10,6 +10,7 @@ use anyhow::bail;
 use crate::{
     config::Mode,
     kernel::{
+        holders, link,
         nic::Nic,
         program::{Attachment, Program},
     },
@@ -92,7 +93,8 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => anyhow::anyhow!(
-            "{name}: another XDP program is attached, perhaps another mcrd's; see it with `ip link show {name}`, and end its owner first"
+            "{name}: another XDP program is attached{}; see it with `ip link show {name}`, and end its owner first",
+            owner_of_program(nic.ifindex).map(|owner| format!(", by {owner}")).unwrap_or_default()
         ),
         Some(libc::EPERM) => {
             anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
@@ -102,6 +104,14 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
         }
         _ => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
     }
+}
+
+/// Who has attached the program that an interface has, as far as that can be seen.
+fn owner_of_program(ifindex: u32) -> Option<String> {
+    let links = link::all().ok()?;
+    let program = links.into_iter().find(|link| link.ifindex == ifindex)?.xdp?.program;
+    let owner = holders::of(program).into_iter().next()?;
+    Some(format!("{} (process {})", owner.name, owner.pid))
 }
 
 /// Asks the driver for zero-copy on a UMEM made for the question: one that has seen a refusal can be bound no more.

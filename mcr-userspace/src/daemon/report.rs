@@ -7,7 +7,7 @@ use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 use super::{
     active::Reading,
     change::no_address,
-    interfaces::{Interface, Place},
+    interfaces::{Interface, Place, Role},
     state::{Live, State, Totals},
 };
 use crate::{
@@ -116,7 +116,19 @@ impl State {
             let why = rule.outputs.iter().filter_map(|output| self.lack(output));
             why.map(|why| format!("rule {}: an output waits: {why}", rule.name))
         });
-        waiting.chain(outputs).chain(self.offloads.warnings(&self.set)).chain(self.members.warnings()).collect()
+        let absent = self.interfaces.iter().filter(|(_, place)| place.interface.is_none());
+        let absent = absent.map(|(_, place)| place.absent.clone());
+        // What was refused at its attachment may have come later: an MTU above the frames.
+        let there = self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
+        let unfit = there.filter_map(|interface| self.fits(&interface.nic, Role::Ingress).err());
+        let unfit = unfit.map(|error| format!("{error:#}"));
+        waiting
+            .chain(outputs)
+            .chain(absent)
+            .chain(unfit)
+            .chain(self.offloads.warnings(&self.set))
+            .chain(self.members.warnings())
+            .collect()
     }
 
     /// Why an output of an active rule cannot send now.

@@ -163,11 +163,9 @@ impl Program {
         }
     }
 
-    /// What an interface without the program any more has counted, by verdict; nothing counts there now.
-    pub fn forget(&mut self, ifindex: u32) -> io::Result<[u64; Verdict::COUNT]> {
-        let counts = self.verdicts(ifindex)?;
-        self.verdicts.remove(&ifindex).map_err(io::Error::other)?;
-        Ok(counts)
+    /// Takes back the counters of an interface that has the program no more.
+    pub fn forget(&mut self, ifindex: u32) -> io::Result<()> {
+        self.verdicts.remove(&ifindex).map_err(io::Error::other)
     }
 
     /// Puts a bound AF_XDP socket under an index of `XSKS`.

@@ -192,7 +192,7 @@ impl Sheet {
     /// For a terminal.
     pub fn printed(&self) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(&self.head);
+        table.load_preset(presets::ASCII_MARKDOWN).set_header(&self.head);
         for row in &self.rows {
             let cells = row.iter().enumerate().map(|(i, text)| {
                 let numeric = i > 0 && text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
