@@ -1,6 +1,7 @@
 //! Topologies of network namespaces as values, and the real programs that run in them.
 //!
-//! In the order a test meets them: may it run, where, what between, which processes, what they said, does it add up.
+//! In the order a test meets them: may it run, where, what between, which processes (of others, fetched; ours), what they said, does it
+//! add up.
 
 pub mod root;
 
@@ -10,6 +11,10 @@ pub mod topology;
 pub mod deadline;
 pub mod process;
 pub mod programs;
+
+pub mod apt;
+pub mod cache;
+pub mod smcroute;
 
 pub mod daemon;
 pub mod doctor;

@@ -31,8 +31,12 @@ pub struct Stats {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Membership {
-    /// Where.
+    /// The rules' interface.
     pub interface: String,
+    /// The rules' VLAN.
+    pub vlan: Option<u16>,
+    /// The host's interface in it.
+    pub via: Option<String>,
     /// The group; `null` where it is every one.
     pub group: Option<String>,
     /// The source; `null` where it is any.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use netns_tests::vm::kernel;
+use netns_tests::{cache, smcroute, vm::kernel};
 
 use crate::{build, root, step, workspace};
 
@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         ("MCR_BIN_DIR", build::debug()?.into_os_string()),
         // Root is had here, so a test that would skip for the lack of it fails.
         ("MCR_REQUIRE_ROOT", "1".into()),
-        (kernel::CACHE, kernel::cache()?.into_os_string()),
+        (cache::DIRECTORY, cache::directory()?.into_os_string()),
     ];
     let runner = root::prefix("to make network namespaces and load the XDP program in them")?;
     let (alone, others): (Vec<_>, Vec<_>) = test_files()?.into_iter().partition(|name| name.starts_with(ALONE));
@@ -58,14 +58,15 @@ pub fn run(args: &Args) -> Result<()> {
     let select = |names: &[String]| -> Vec<String> { names.iter().map(|name| format!("--test={name}")).collect() };
 
     let mut outcomes = Vec::new();
+    // What tests fetch is fetched here, so that it is the user's own cache and no packet manager runs as root.
     if !args.vm {
+        outcomes.push(step::timed("smcroute", || smcroute::fetched().map(drop)));
         let mut selection = vec!["--lib".to_owned(), "--bins".to_owned()];
         selection.extend(select(&together));
         outcomes.push(step::shown("tests", &mut group(&selection, &[])?));
         outcomes.push(step::shown("tests (documentation)", &mut group(&["--doc".to_owned()], &[])?));
     }
     if !args.no_vm && !machines.is_empty() {
-        // Here, so that it is the user's own cache and no packet manager runs as root.
         outcomes.push(step::timed("kernels for the virtual machines", || kernel::all().map(drop)));
         outcomes.push(step::shown("tests (virtual machines)", &mut group(&select(&machines), one_by_one)?));
     }

@@ -193,16 +193,18 @@ fn stats_table(stats: &Stats, out: &mut dyn Write) -> io::Result<()> {
 
 /// How many memberships there are on each interface, by their state.
 fn membership_text(memberships: &[MembershipView], out: &mut dyn Write) -> io::Result<()> {
-    let mut counts: BTreeMap<(&str, &str, bool), u64> = BTreeMap::new();
-    for MembershipView { interface, source, state, .. } in memberships {
-        *counts.entry((interface, state, source.is_some())).or_default() += 1;
+    let mut counts: BTreeMap<(String, &str, bool), u64> = BTreeMap::new();
+    for MembershipView { interface, vlan, via, source, state, .. } in memberships {
+        let via = via.as_ref().map(|via| format!(" ({via})")).unwrap_or_default();
+        let place = vlan.map_or(interface.clone(), |vlan| format!("{interface} VLAN {vlan}{via}"));
+        *counts.entry((place, state, source.is_some())).or_default() += 1;
     }
     if counts.is_empty() {
         return Ok(());
     }
     let rows = counts.into_iter().map(|((interface, state, of_source), count)| {
         let what = if of_source { "by source (SSM)" } else { "by group" };
-        vec![interface.to_owned(), state.to_owned(), what.to_owned(), count.to_string()]
+        vec![interface, state.to_owned(), what.to_owned(), count.to_string()]
     });
     writeln!(out, "\n{}", table(&["INTERFACE", "MEMBERSHIP", "KIND", "COUNT"], &["COUNT"], rows))
 }

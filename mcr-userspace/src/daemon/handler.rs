@@ -134,20 +134,25 @@ impl State {
         live.take(outcome);
         self.live.insert(rule.name.clone(), live);
         before.into_iter().for_each(|active| self.retire(active));
+        warnings.extend(self.members.warning(&rule.matcher, self.options.membership(&rule.matcher.interface)));
         warnings.extend(self.receivers_on_host(&rule));
         Response::RuleAdded { name: rule.name, replaced: old.is_some(), warnings }
     }
 
     /// Whether somebody else on this host has joined what `rule` takes from it.
     fn receivers_on_host(&mut self, rule: &Rule) -> Option<String> {
-        let name = &rule.matcher.interface;
-        let (_, interface) = self.interfaces.find(name)?;
+        let (_, interface) = self.interfaces.find(&rule.matcher.interface)?;
+        let (ifindex, name) = self.members.place(interface.nic.ifindex, &rule.matcher)?;
         let members = &self.members;
         let look = || {
-            let users = |group| members.users(interface.nic.ifindex, group);
-            igmp::joined(name).into_iter().filter(|(group, all)| *all > users(*group)).map(|(group, _)| group).collect()
+            let users = |group| members.users(ifindex, group);
+            igmp::joined(&name)
+                .into_iter()
+                .filter(|(group, all)| *all > users(*group))
+                .map(|(group, _)| group)
+                .collect()
         };
-        let group = *self.others.of(name, look).iter().find(|group| rule.matcher.group.contains(**group))?;
+        let group = *self.others.of(&name, look).iter().find(|group| rule.matcher.group.contains(**group))?;
         Some(format!(
             "a receiver on this host has joined {group} on {name}: matched packets are taken from the host, so it no longer sees them"
         ))

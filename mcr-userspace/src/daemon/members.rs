@@ -1,192 +1,139 @@
 //! Which groups the host is a member of, so that switches and NICs let them in: what the rules that forward need, joined with the first
-//! that needs it, left with the last.
+//! that needs it, left a moment after the last. Many are left at once more cheaply than one by one, with no request waiting for it, and
+//! a rule that comes back at once finds its membership held.
+
+mod interface;
+mod vlans;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
 };
 
-use crate::{
-    config,
-    control::protocol::MembershipView,
-    kernel::membership::{Holders, Membership},
-    rules::rule::Match,
-};
+use interface::{Host, Interface, Need};
 
-/// Groups joined one by one on an interface at most; beyond them it takes every group.
-const MOST_GROUPS: usize = 4096;
+use crate::{config, control::protocol::MembershipView, kernel::membership::Membership, rules::rule::Match};
 
 /// The memberships of all interfaces.
 #[derive(Debug, Default)]
 pub struct Members {
-    holders: Holders,
+    host: Host,
     /// By interface index.
     interfaces: BTreeMap<u32, Interface>,
-}
-
-/// What rules need on one interface, and what is held there.
-#[derive(Debug, Default)]
-struct Interface {
-    name: String,
-    /// How many rules need each.
-    needed: BTreeMap<Membership, u32>,
-    held: BTreeSet<Membership>,
-    /// Those beyond [`MOST_GROUPS`], for which every group is taken.
-    beyond: BTreeSet<Membership>,
-    /// Why each of these is not held.
-    failed: BTreeMap<Membership, String>,
+    /// Warnings that the log has told, as long as they hold.
+    said: BTreeSet<String>,
 }
 
 impl Members {
     /// A rule that matches so forwards from now on.
     pub fn add(&mut self, ifindex: u32, matcher: &Match, how: config::Membership) {
-        let Some(membership) = membership(matcher, how) else { return };
-        let interface = self.interfaces.entry(ifindex).or_default();
+        let Some(need) = need(matcher, how) else { return };
+        let interface = self.interfaces.entry(ifindex).or_insert_with(|| Interface::new(ifindex));
         interface.name.clone_from(&matcher.interface);
-        let count = interface.needed.entry(membership).or_default();
+        let count = interface.needed.entry(need).or_default();
         *count += 1;
         if *count == 1 {
-            interface.take(ifindex, membership, &mut self.holders);
+            interface.take(need, &mut self.host);
         }
     }
 
     /// A rule that was added so forwards no more.
     pub fn remove(&mut self, ifindex: u32, matcher: &Match, how: config::Membership) {
-        let Some(membership) = membership(matcher, how) else { return };
+        let Some(need) = need(matcher, how) else { return };
         let Some(interface) = self.interfaces.get_mut(&ifindex) else { return };
-        let Some(count) = interface.needed.get_mut(&membership) else { return };
+        let Some(count) = interface.needed.get_mut(&need) else { return };
         *count -= 1;
         if *count == 0 {
-            interface.needed.remove(&membership);
-            interface.leave(ifindex, membership, &mut self.holders);
-            if interface.needed.is_empty() {
-                self.interfaces.remove(&ifindex);
-            }
+            interface.needed.remove(&need);
+            interface.let_linger(need, &mut self.host);
         }
     }
 
-    /// Tries once more what failed.
-    pub fn retry(&mut self) {
-        for (ifindex, interface) in &mut self.interfaces {
-            for (membership, _) in std::mem::take(&mut interface.failed) {
-                interface.take(*ifindex, membership, &mut self.holders);
-            }
+    /// Follows VLANs, tries once more what failed, and leaves what no rule has come back for.
+    pub fn tick(&mut self) {
+        if self.interfaces.values().any(Interface::has_vlans) {
+            self.host.vlans.look();
+        }
+        self.settle();
+        let vlans = &self.host.vlans;
+        let warnings: BTreeSet<String> = self.interfaces.values().flat_map(|of| of.warnings(vlans)).collect();
+        for warning in warnings.difference(&self.said) {
+            log::warn!("{warning}");
+        }
+        self.said = warnings;
+    }
+
+    fn settle(&mut self) {
+        let mut going = BTreeSet::new();
+        for interface in self.interfaces.values_mut() {
+            interface.retry(&mut self.host);
+            going.extend(interface.let_go());
+        }
+        self.host.holders.leave_all(&going);
+        self.interfaces.retain(|_, interface| !interface.needed.is_empty());
+    }
+
+    /// Where the host asks for what a rule needs: index and name of the interface, or of the one in the rule's VLAN on it.
+    pub fn place(&mut self, ifindex: u32, matcher: &Match) -> Option<(u32, String)> {
+        match matcher.vlan {
+            Some(vlan) => self.host.vlans.find(ifindex, vlan).map(|vlan| (vlan.ifindex, vlan.name.clone())),
+            None => Some((ifindex, matcher.interface.clone())),
         }
     }
 
     /// How many of the kernel's users of a group on an interface are of this daemon.
     pub fn users(&self, ifindex: u32, group: Ipv4Addr) -> usize {
-        self.holders.users(ifindex, group)
+        self.host.holders.users(ifindex, group)
     }
 
     /// Every membership and its state; of the rule that matches so, where one is given.
     pub fn view(&self, only: Option<&Match>) -> Vec<MembershipView> {
         let asked = |view: &MembershipView| {
             only.is_none_or(|matcher| {
-                let group = view.group.is_none_or(|group| matcher.group.contains(group));
+                let group = view.group.is_none_or(|group| matcher.group.contains(group) && view.vlan == matcher.vlan);
                 view.interface == matcher.interface && group
             })
         };
-        self.interfaces.values().flat_map(Interface::view).filter(asked).collect()
+        self.interfaces.values().flat_map(|interface| interface.view(&self.host.vlans)).filter(asked).collect()
+    }
+
+    /// What users should know of what a rule needs.
+    pub fn warning(&self, matcher: &Match, how: config::Membership) -> Option<String> {
+        let interface = self.interfaces.values().find(|interface| interface.name == matcher.interface)?;
+        interface.warning(&need(matcher, how)?, &self.host.vlans)
     }
 
     /// What users should know of memberships, a line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for interface in self.interfaces.values() {
-            let name = &interface.name;
-            if interface.held.contains(&Membership::All) {
+            if interface.wants_all() {
                 warnings.push(format!(
-                    "{name} takes every group that reaches it, and asks for none of those that no rule names one by one: a switch that snoops IGMP needs a static multicast-router port to it"
+                    "{} takes every group that reaches it, and asks for none of those that no rule names one by one: a switch that snoops IGMP needs a static multicast-router port to it",
+                    interface.name
                 ));
             }
-            for (membership, why) in &interface.failed {
-                warnings.push(format!("{name}: {} is not joined: {why}", shown(membership)));
-            }
+            warnings.extend(interface.warnings(&self.host.vlans));
         }
         warnings
     }
 }
 
-impl Interface {
-    fn view(&self) -> Vec<MembershipView> {
-        let one = |membership: &Membership, state: &str| {
-            let (group, source) = match membership {
-                Membership::Group(group) => (Some(*group), None),
-                Membership::Source { group, source } => (Some(*group), Some(*source)),
-                Membership::All => (None, None),
-            };
-            MembershipView { interface: self.name.clone(), group, source, state: state.to_owned() }
-        };
-        let held = self.held.iter().map(|membership| match membership {
-            Membership::All => one(membership, "allmulticast"),
-            _ => one(membership, "joined"),
-        });
-        let beyond = self.beyond.iter().map(|membership| one(membership, "allmulticast"));
-        let failed = self.failed.iter().map(|(membership, why)| one(membership, &format!("failed: {why}")));
-        held.chain(beyond).chain(failed).collect()
-    }
-
-    /// Holds one more, by itself while there is room.
-    fn take(&mut self, ifindex: u32, membership: Membership, holders: &mut Holders) {
-        if membership != Membership::All && self.held.len() >= MOST_GROUPS {
-            self.beyond.insert(membership);
-            return self.take_all_or_not(ifindex, holders);
-        }
-        if self.held.contains(&membership) {
-            return;
-        }
-        match holders.join(ifindex, membership) {
-            Ok(()) => {
-                self.held.insert(membership);
-            }
-            Err(error) => {
-                log::debug!("{}: joining {}: {error}", self.name, shown(&membership));
-                self.failed.insert(membership, error.to_string());
-            }
-        }
-    }
-
-    /// Holds one less; one of those beyond takes its place.
-    fn leave(&mut self, ifindex: u32, membership: Membership, holders: &mut Holders) {
-        self.failed.remove(&membership);
-        self.beyond.remove(&membership);
-        if membership != Membership::All && self.held.remove(&membership) {
-            holders.leave(ifindex, membership);
-            if let Some(next) = self.beyond.pop_first() {
-                self.take(ifindex, next, holders);
-            }
-        }
-        self.take_all_or_not(ifindex, holders);
-    }
-
-    fn take_all_or_not(&mut self, ifindex: u32, holders: &mut Holders) {
-        if self.needed.contains_key(&Membership::All) || !self.beyond.is_empty() {
-            self.take(ifindex, Membership::All, holders);
-        } else if self.held.remove(&Membership::All) {
-            holders.leave(ifindex, Membership::All);
-        }
-    }
-}
-
 /// What a rule needs of the host.
-fn membership(matcher: &Match, how: config::Membership) -> Option<Membership> {
+fn need(matcher: &Match, how: config::Membership) -> Option<Need> {
     let group = matcher.group.address;
-    match how {
-        config::Membership::None => None,
-        config::Membership::Allmulticast => Some(Membership::All),
-        config::Membership::Join if matcher.group.length < 32 => Some(Membership::All),
+    let membership = match how {
+        config::Membership::None => return None,
+        config::Membership::Allmulticast => Membership::All,
+        config::Membership::Join if matcher.group.length < 32 => Membership::All,
         config::Membership::Join if matcher.source.length == 32 => {
-            Some(Membership::Source { group, source: matcher.source.address })
+            Membership::Source { group, source: matcher.source.address }
         }
-        config::Membership::Join => Some(Membership::Group(group)),
-    }
+        config::Membership::Join => Membership::Group(group),
+    };
+    let vlan = matcher.vlan.filter(|_| membership != Membership::All);
+    Some(Need { vlan, membership })
 }
 
-fn shown(membership: &Membership) -> String {
-    match membership {
-        Membership::Group(group) => format!("group {group}"),
-        Membership::Source { group, source } => format!("group {group} of source {source}"),
-        Membership::All => "every group".to_owned(),
-    }
-}
+#[cfg(test)]
+mod tests;

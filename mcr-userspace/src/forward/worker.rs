@@ -14,7 +14,7 @@ use super::{
     rule::InterfaceId,
     store::Stores,
     table::Table,
-    wait::{Wait, Waiter, sleep},
+    wait::{self, Wait, Waiter},
 };
 use crate::{
     config::Profile,
@@ -77,7 +77,8 @@ impl Worker {
 
     /// Runs until it is stopped. Its sockets come back: they are to be closed once the program is detached.
     pub fn run(mut self, profile: Profile) -> Vec<Port> {
-        let mut waiter = Waiter::new(profile);
+        wait::be_exact();
+        let mut waiter = Waiter::new(profile, Instant::now());
         let mut set = Vec::new();
         let mut probed = Instant::now();
         loop {
@@ -90,7 +91,10 @@ impl Worker {
                 probed = Instant::now();
                 self.probe();
             }
-            if waiter.after(handled) == Wait::Sleep {
+            let wait = waiter.after(handled, Instant::now);
+            if let Wait::Nap(time) = wait {
+                wait::nap(time);
+            } else if wait == Wait::Sleep {
                 let sending = self.bound.iter().any(|bound| bound.port.sending() > 0);
                 let timeout = if sending {
                     1
@@ -101,7 +105,7 @@ impl Worker {
                 };
                 // A socket with something to send is left out: poll would send it, and keep what the kernel says to itself.
                 let fds = self.bound.iter().filter(|bound| bound.port.sending() == 0).map(|bound| bound.port.fd());
-                sleep(fds.chain([self.mailbox.fd()]), &mut set, timeout);
+                wait::sleep(fds.chain([self.mailbox.fd()]), &mut set, timeout);
                 self.mailbox.clear();
             }
         }

@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use mcr_common::wire::ETHERTYPE_VLAN;
+
 use super::netlink::{ask, attributes, number, text};
 
 // linux/if_link.h.
@@ -15,6 +17,9 @@ const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_ALLMULTI: u16 = 61;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 /// linux/rtnetlink.h: bytes of `struct ifinfomsg`.
@@ -33,6 +38,8 @@ pub struct Link {
     pub flags: u32,
     /// What made it: `veth`, `bridge`, `vlan` and others; empty for a device.
     pub kind: String,
+    /// The VLAN (802.1Q) whose frames it sends and receives, on [`other_end`](Self::other_end).
+    pub vlan: Option<u16>,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,
     /// The veth's peer, or the interface that a VLAN is on, where that is in this network namespace.
@@ -107,8 +114,9 @@ fn read(message: &[u8]) -> Option<Link> {
             IFLA_CARRIER => link.carrier = value.first() == Some(&1),
             IFLA_PROMISCUITY | IFLA_ALLMULTI => link.takes_all_multicast |= number(value).is_some_and(|n| n > 0),
             IFLA_LINKINFO => {
-                let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
-                link.kind = kind.map(|(_, value)| text(value)).unwrap_or_default();
+                let find = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+                link.kind = find(IFLA_INFO_KIND).map(text).unwrap_or_default();
+                link.vlan = find(IFLA_INFO_DATA).filter(|_| link.kind == "vlan").and_then(vlan);
             }
             IFLA_XDP => link.xdp = attached(value),
             _ => {}
@@ -119,6 +127,13 @@ fn read(message: &[u8]) -> Option<Link> {
         link.other_end = None;
     }
     Some(link)
+}
+
+/// The ID of what makes a `vlan`; of no other tag than 802.1Q's.
+fn vlan(value: &[u8]) -> Option<u16> {
+    let find = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).and_then(|(_, value)| value.first_chunk());
+    let is_ours = find(IFLA_VLAN_PROTOCOL).is_none_or(|protocol| u16::from_be_bytes(*protocol) == ETHERTYPE_VLAN);
+    find(IFLA_VLAN_ID).filter(|_| is_ours).map(|id| u16::from_ne_bytes(*id))
 }
 
 fn attached(value: &[u8]) -> Option<AttachedXdp> {
@@ -161,5 +176,18 @@ mod tests {
         message.extend(attribute(IFLA_LINK_NETNSID, &0u32.to_ne_bytes()));
         let there = read(&message).expect("whole");
         assert_eq!((there.other_end, there.other_end_elsewhere), (None, true));
+    }
+    #[test]
+    fn a_vlan_has_its_id() {
+        let message = |kind: &[u8], protocol: u16| {
+            let data = [attribute(IFLA_VLAN_ID, &[100, 0]), attribute(IFLA_VLAN_PROTOCOL, &protocol.to_be_bytes())];
+            let info = [attribute(IFLA_INFO_KIND, kind), attribute(IFLA_INFO_DATA, &data.concat())].concat();
+            let link = [attribute(IFLA_LINK, &4u32.to_ne_bytes()), attribute(IFLA_LINKINFO, &info)].concat();
+            [vec![0; IFINFOMSG], link].concat()
+        };
+        let of = |kind, protocol| read(&message(kind, protocol)).map(|link| (link.other_end, link.vlan));
+        assert_eq!(of(b"vlan\0", 0x8100), Some((Some(4), Some(100))));
+        assert_eq!(of(b"vlan\0", 0x88a8), Some((Some(4), None)), "802.1ad");
+        assert_eq!(of(b"vxlan\0", 0x8100), Some((Some(4), None)));
     }
 }

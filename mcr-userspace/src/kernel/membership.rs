@@ -5,7 +5,7 @@
 //! (`net.ipv4.igmp_max_msf`, 10), so there are as many sockets as that takes.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs, io, mem,
     net::Ipv4Addr,
     os::fd::{FromRawFd, OwnedFd},
@@ -109,30 +109,44 @@ impl Holders {
         Ok(())
     }
 
+    /// Leaves all of these. A socket that holds nothing else is closed: the kernel leaves its groups in about half of the time.
+    pub fn leave_all(&mut self, going: &BTreeSet<(u32, Membership)>) {
+        self.groups.retain(|holder| {
+            !holder.held.keys().all(|(ifindex, group)| going.contains(&(*ifindex, Membership::Group(*group))))
+        });
+        self.sources.retain(|holder| {
+            let mut held = holder.held.iter().flat_map(|((ifindex, group), sources)| {
+                sources.iter().map(|source| (*ifindex, Membership::Source { group: *group, source: *source }))
+            });
+            !held.all(|held| going.contains(&held))
+        });
+        for (ifindex, membership) in going {
+            self.leave(*ifindex, *membership);
+        }
+    }
+
     /// Leaves what is held. That the kernel has let go of it already, with its interface, is as well.
     pub fn leave(&mut self, ifindex: u32, membership: Membership) {
         match membership {
             Membership::All => drop(self.all.remove(&ifindex)),
             Membership::Group(group) => {
-                let Some(holder) = self.groups.iter_mut().find(|holder| holder.held.contains_key(&(ifindex, group)))
-                else {
-                    return;
-                };
-                let left = holder.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(ifindex));
-                said(ifindex, group, left);
-                holder.held.remove(&(ifindex, group));
+                let key = (ifindex, group);
+                let Some(holder) = self.groups.iter_mut().find(|holder| holder.held.contains_key(&key)) else { return };
+                holder.leave_group(key);
                 self.groups.retain(|holder| !holder.held.is_empty());
             }
             Membership::Source { group, source } => {
                 let key = (ifindex, group);
                 let holds = |holder: &&mut Holder| holder.held.get(&key).is_some_and(|held| held.contains(&source));
                 let Some(holder) = self.sources.iter_mut().find(holds) else { return };
-                said(ifindex, group, source_group(&holder.socket, MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source));
-                if let Some(sources) = holder.held.get_mut(&key) {
-                    sources.retain(|held| *held != source);
-                    if sources.is_empty() {
-                        holder.held.remove(&key);
+                match holder.held.get_mut(&key) {
+                    Some(sources) if sources.len() > 1 => {
+                        sources.retain(|held| *held != source);
+                        said(key, source_group(&holder.socket, MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source));
                     }
+                    // The last one goes with the group. Without its interface the kernel would not let a source go, and the socket
+                    // would have less room than it seems to have.
+                    _ => holder.leave_group(key),
                 }
                 self.sources.retain(|holder| !holder.held.is_empty());
             }
@@ -145,7 +159,16 @@ impl Holders {
     }
 }
 
-fn said(ifindex: u32, group: Ipv4Addr, left: io::Result<()>) {
+impl Holder {
+    /// Leaves a group with all of its sources; with an interface that is gone, too.
+    fn leave_group(&mut self, (ifindex, group): (u32, Ipv4Addr)) {
+        let left = self.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(ifindex));
+        said((ifindex, group), left);
+        self.held.remove(&(ifindex, group));
+    }
+}
+
+fn said((ifindex, group): (u32, Ipv4Addr), left: io::Result<()>) {
     if let Err(error) = left {
         log::debug!("leaving {group} on interface {ifindex}: {error}");
     }

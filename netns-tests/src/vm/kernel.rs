@@ -1,19 +1,17 @@
 //! The kernels that are tested: chosen by what Debian carries, fetched once, and kept.
 
 use std::{
-    env, fs,
-    fs::File,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
 
-use super::apt::Apt;
-use crate::process;
+use crate::{apt::Apt, cache::Cache, process};
 
-/// Names the directory in which kernels are kept, in place of `~/.cache/mcr/vm`.
-pub const CACHE: &str = "MCR_VM_CACHE";
+/// The suites that have kernels, long-term ones and new ones.
+const SUITES: [&str; 4] = ["bookworm", "bookworm-backports", "trixie", "trixie-backports"];
 /// The flavour for virtual machines: a third of the size.
 const FLAVOUR: &str = "-cloud-amd64";
 
@@ -69,14 +67,10 @@ impl Kernel {
 ///
 /// A kernel stays until its directory is deleted: then a newer one of its kind may come.
 pub fn all() -> Result<Vec<Kernel>> {
-    let cache = cache()?;
-    fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
-    // Other processes wait here until it is all there.
-    let lock = File::create(cache.join("lock"))?;
-    lock.lock()?;
+    let cache = Cache::lock()?;
     let lacking: Vec<Choice> = CHOICES.into_iter().filter(|choice| choice.cached(&cache).is_none()).collect();
     if !lacking.is_empty() {
-        let apt = Apt::update(cache.join("apt"))?;
+        let apt = cache.apt(&SUITES)?;
         let names = apt.names("linux-")?;
         for choice in lacking {
             choice.fetch(&apt, &names, &cache).with_context(|| format!("fetching kernel {}", choice.name))?;
@@ -90,33 +84,19 @@ pub fn newest() -> Result<Kernel> {
     all()?.pop().context("there are kernels")
 }
 
-/// Where kernels are kept.
-pub fn cache() -> Result<PathBuf> {
-    if let Some(cache) = env::var_os(CACHE) {
-        return Ok(cache.into());
-    }
-    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let caches = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    Ok(caches.with_context(|| format!("neither {CACHE} nor HOME is set"))?.join("mcr/vm"))
-}
-
 impl Choice {
-    fn cached(&self, cache: &Path) -> Option<Kernel> {
-        let directory = cache.join(self.name);
+    fn cached(&self, cache: &Cache) -> Option<Kernel> {
+        let directory = cache.path(self.name);
         let release = fs::read_to_string(directory.join("release")).ok()?;
         Some(Kernel { name: self.name, release, directory })
     }
 
-    fn fetch(&self, apt: &Apt, names: &[String], cache: &Path) -> Result<()> {
+    fn fetch(&self, apt: &Apt, names: &[String], cache: &Cache) -> Result<()> {
         let release = self.choose(names).context("no suite has it")?;
         // The image may be in one package or in four.
         let packages = ["image", "binary", "modules", "base"].map(|part| format!("linux-{part}-{release}"));
         let packages: Vec<String> = packages.into_iter().filter(|package| names.contains(package)).collect();
-        let (unpacked, made) = (cache.join("unpacked"), cache.join("made"));
-        for directory in [&unpacked, &made] {
-            let _ = fs::remove_dir_all(directory); // what a killed run left
-            fs::create_dir_all(directory)?;
-        }
+        let (unpacked, made) = (cache.empty("unpacked")?, cache.empty("made")?);
         apt.unpack(&packages, &unpacked)?;
 
         let image = [format!("boot/vmlinuz-{release}"), format!("usr/lib/modules/{release}/vmlinuz")];
@@ -129,8 +109,7 @@ impl Choice {
 
         fs::write(made.join("release"), &release)?;
         fs::remove_dir_all(&unpacked)?;
-        let _ = fs::remove_dir_all(cache.join(self.name)); // one without `release`, so not complete
-        Ok(fs::rename(&made, cache.join(self.name))?)
+        cache.keep(&made, self.name)
     }
 
     /// The release to take of those that these packages are for.

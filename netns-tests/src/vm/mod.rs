@@ -4,7 +4,6 @@
 //! around it, how it is spoken to, and `mcrd` inside it, with the traffic past it. The guest is an initramfs with this machine's own programs in
 //! it, so nothing is installed anywhere, and a guest is gone with its process.
 
-pub mod apt;
 pub mod kernel;
 pub mod modules;
 

@@ -11,8 +11,6 @@ use anyhow::{Context, Result};
 
 use crate::process;
 
-/// The suites that have kernels, long-term ones and new ones.
-const SUITES: [&str; 4] = ["bookworm", "bookworm-backports", "trixie", "trixie-backports"];
 /// The keys of Debian's archive, as its package `debian-archive-keyring` has them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Against hangs: some forty megabytes of lists, or of packages.
@@ -24,15 +22,15 @@ pub struct Apt {
 }
 
 impl Apt {
-    /// Fetches the suites' lists into `root`. Proxies and the like are the machine's own.
-    pub fn update(root: PathBuf) -> Result<Self> {
+    /// Fetches the lists of Debian's `suites` into `root`. Proxies and the like are the machine's own.
+    pub fn update(root: PathBuf, suites: &[&str]) -> Result<Self> {
         let _ = fs::remove_dir_all(&root); // what a killed run left
         for directory in ["lists/partial", "archives/partial"] {
             fs::create_dir_all(root.join(directory)).with_context(|| root.display().to_string())?;
         }
         let archive = archive()?;
         let signed = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
-        let sources: String = SUITES.iter().map(|suite| format!("deb {signed}{archive} {suite} main\n")).collect();
+        let sources: String = suites.iter().map(|suite| format!("deb {signed}{archive} {suite} main\n")).collect();
         fs::write(root.join("sources.list"), sources)?;
         fs::write(root.join("status"), "")?;
         fs::write(root.join("apt.conf"), configuration(&root))?;
@@ -110,7 +108,5 @@ fn archive() -> Result<String> {
     let mut archives = sources.map(|(archive, _)| archive.trim_end_matches('/'));
     // Security updates may lie elsewhere.
     let found = archives.find(|archive| archive.rsplit('/').next() == Some("debian"));
-    Ok(found
-        .context("apt's sources name no archive of Debian, which has the kernels for the virtual machines")?
-        .to_owned())
+    Ok(found.context("apt's sources name no archive of Debian, which has what the tests fetch")?.to_owned())
 }
