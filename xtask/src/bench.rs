@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use netns_tests::{cache, dpdk, programs::DIRECTORY, smcroute};
 
 use crate::{build, root, setup, step, workspace};
 
@@ -15,7 +16,7 @@ pub struct Args {
     /// Under three minutes in place of half an hour: fewer sizes, one repeat
     #[arg(long)]
     quick: bool,
-    /// Only these contenders: wire xdp-limit nftables testpmd mcr-low-latency mcr-efficient socat
+    /// Only these contenders: wire xdp-limit nftables smcroute testpmd mcr-low-latency mcr-efficient socat
     #[arg(long, num_args = 1.., value_name = "NAME")]
     only: Vec<String>,
     /// Only these measures: throughput outputs latency cpu rules control rest overload founding
@@ -33,6 +34,12 @@ pub struct Args {
 /// Something does not build, or root is not to be had.
 pub fn run(args: Args) -> Result<()> {
     setup::ensure_bench();
+    // Here, so that it is the user's own cache and no packet manager runs as root. Whoever lacks its packages is left out, in words.
+    for (name, fetch) in [("smcroute", smcroute::fetched as fn() -> Result<PathBuf>), ("DPDK", dpdk::fetched)] {
+        if let Err(error) = step::timed(name, || fetch().map(drop)) {
+            eprintln!("{error:#}");
+        }
+    }
     let programs = build::release()?;
     step::quiet(
         "build (release, bench)",
@@ -50,6 +57,6 @@ pub fn run(args: Args) -> Result<()> {
             bench.arg(flag).args(names);
         }
     }
-    let error = bench.env(netns_tests::programs::DIRECTORY, programs).exec();
+    let error = bench.env(DIRECTORY, programs).env(cache::DIRECTORY, cache::directory()?).exec();
     Err(error).with_context(|| step::line(&bench))
 }

@@ -3,6 +3,7 @@
 mod limit;
 mod mcr;
 mod nftables;
+mod smcroute;
 mod socat;
 mod testpmd;
 
@@ -16,6 +17,7 @@ use netns_tests::{
     daemon::Daemon,
     process::Process,
     rules::{RECEIVED, SENT},
+    smcroute::Smcroute,
 };
 use nix::unistd::Pid;
 
@@ -36,6 +38,8 @@ pub enum Contender {
     Limit,
     /// `fwd` at nftables' ingress hook.
     Nftables,
+    /// The kernel's multicast routing with smcroute's routes; it changes the TTL only.
+    Smcroute,
     /// DPDK's testpmd over AF_XDP; it changes Ethernet addresses only.
     Testpmd,
     /// mcrd, spinning.
@@ -71,16 +75,18 @@ pub struct Running {
     processes: Vec<Process>,
     /// mcrd.
     pub daemon: Option<Daemon>,
+    _router: Option<Smcroute>,
     /// The network; last, so that it outlives the processes.
     pub stage: Stage,
 }
 
 impl Contender {
     /// All of them, the fastest ways first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Wire,
         Self::Limit,
         Self::Nftables,
+        Self::Smcroute,
         Self::Testpmd,
         Self::McrLowLatency,
         Self::McrEfficient,
@@ -93,6 +99,7 @@ impl Contender {
             Self::Wire => "wire",
             Self::Limit => "xdp-limit",
             Self::Nftables => "nftables",
+            Self::Smcroute => "smcroute",
             Self::Testpmd => "testpmd",
             Self::McrLowLatency => "mcr-low-latency",
             Self::McrEfficient => "mcr-efficient",
@@ -121,6 +128,7 @@ impl Contender {
             Self::Wire => "sender and sink on one veth pair".into(),
             Self::Limit => limit::DESCRIBED.into(),
             Self::Nftables => nftables::described(),
+            Self::Smcroute => smcroute::described(),
             Self::Testpmd => testpmd::described(),
             Self::McrLowLatency => mcr::described("low-latency"),
             Self::McrEfficient => mcr::described("efficient"),
@@ -132,6 +140,7 @@ impl Contender {
     pub fn lacks(self) -> Option<String> {
         match self {
             Self::Nftables => nftables::lacks(),
+            Self::Smcroute => smcroute::lacks(),
             Self::Testpmd => testpmd::lacks(),
             Self::Socat => socat::lacks(),
             Self::Wire | Self::Limit | Self::McrLowLatency | Self::McrEfficient => None,
@@ -141,11 +150,15 @@ impl Contender {
     /// Starts it; every stream is forwarded when this returns.
     pub fn start(self, job: Job) -> Result<Running> {
         let mut stage = if self == Self::Wire { Stage::wire()? } else { Stage::chain()? };
-        let (mut processes, mut daemon, mut to) = (Vec::new(), None, RECEIVED);
+        let (mut processes, mut daemon, mut router, mut to) = (Vec::new(), None, None, RECEIVED);
         match self {
             Self::Wire => to = SENT,
             Self::Limit => limit::start(&mut stage, job)?,
             Self::Nftables => nftables::start(&stage, job)?,
+            Self::Smcroute => {
+                to = SENT;
+                router = Some(smcroute::start(&stage, job)?);
+            }
             Self::Testpmd => {
                 to = SENT;
                 processes.push(testpmd::start(&stage)?);
@@ -159,7 +172,7 @@ impl Contender {
             let said = processes.iter().map(|process| process.stdout() + &process.stderr()).collect::<String>();
             format!("{}: {said}", self.name())
         })?;
-        Ok(Running { job, to, processes, daemon, stage })
+        Ok(Running { job, to, processes, daemon, _router: router, stage })
     }
 }
 

@@ -1,26 +1,26 @@
 //! DPDK's testpmd over AF_XDP. It swaps in Ethernet addresses and leaves all else as it was.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{path::Path, process::Command};
 
-use anyhow::{Context, Result};
-use netns_tests::process::{self, Process};
+use anyhow::Result;
+use netns_tests::{
+    dpdk,
+    process::{self, Process},
+};
 
 use crate::{load::stage::Stage, machine::cpu::RELAY};
 
-/// Names a directory into which Debian's packages of DPDK were unpacked.
-pub const ROOT: &str = "MCR_BENCH_ROOT";
-
-/// Where Debian has libraries, below [`ROOT`].
+/// Where Debian has libraries, below the root of its packages.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// Why it cannot run here.
 pub fn lacks() -> Option<String> {
-    root().err().map(|error| format!("{error:#}"))
+    dpdk::fetched().err().map(|error| format!("Debian's packages of DPDK could not be fetched: {error:#}"))
 }
 
 /// See [`super::Contender::described`].
 pub fn described() -> String {
-    let version = root().and_then(|root| {
+    let version = dpdk::fetched().and_then(|root| {
         let mut command = command(Command::new(root.join("usr/bin/dpdk-testpmd")), &root);
         process::run(command.arg("--version"))
     });
@@ -32,22 +32,14 @@ pub fn described() -> String {
 
 /// Starts it between v1 and v2.
 pub fn start(stage: &Stage) -> Result<Process> {
-    let root = root()?;
+    let root = dpdk::fetched()?;
     let mut command = command(stage.network.relay().command(root.join("usr/bin/dpdk-testpmd")), &root);
     // Each thread binds itself; the one that forwards is on the forwarder's CPU.
     Process::spawn(command.args(words()).args(["--stats-period", "3600"]))
 }
 
-fn root() -> Result<PathBuf> {
-    let root = PathBuf::from(env::var_os(ROOT).with_context(|| {
-        format!("Debian's packages of DPDK could not be had: cargo xtask bench says why ({ROOT} names where they are)")
-    })?);
-    let program = root.join("usr/bin/dpdk-testpmd");
-    program.is_file().then_some(root).with_context(|| format!("{} is missing", program.display()))
-}
-
 /// With its libraries, which are not where the loader looks.
-fn command(mut command: Command, root: &std::path::Path) -> Command {
+fn command(mut command: Command, root: &Path) -> Command {
     let libraries = root.join(LIBRARIES);
     command.env("LD_LIBRARY_PATH", &libraries).env("LIBXDP_OBJECT_PATH", libraries.join("bpf"));
     command
