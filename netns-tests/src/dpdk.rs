@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use crate::cache::{Cache, SUITE};
 
-/// testpmd, and what it loads at run time; 23 is the libraries' version in that suite.
-const PACKAGES: [&str; 3] = ["dpdk-dev", "librte-net-af-xdp23", "librte-mempool-ring23"];
+/// testpmd, what it loads at run time, and libraries that are not in a package called so; 23 is the libraries' version in that suite.
+const PACKAGES: [&str; 4] = ["dpdk-dev", "librte-net-af-xdp23", "librte-mempool-ring23", "ibverbs-providers"];
 /// What every system has, in the version that goes with its loader.
 const SYSTEM: [&str; 5] = ["libc6", "libc-", "libgcc", "libcrypt1", "libstdc++"];
 /// What it is called in the cache.

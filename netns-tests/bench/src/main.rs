@@ -53,7 +53,7 @@ fn run(args: &Args) -> Result<()> {
     eprint!("{}", table::entries(&results).printed());
     eprintln!("\n{}\n", results.machine.pinning);
 
-    let mut bench = Bench { plan, contenders, results };
+    let mut bench = Bench { plan, contenders, results, began: start };
     for (name, measure) in MEASURES {
         if args.measure.is_empty() || args.measure.iter().any(|wanted| wanted == name) {
             measure(&mut bench)?;

@@ -45,7 +45,7 @@ pub enum What {
     Idle,
     /// Resident memory.
     Resident,
-    /// Pinned memory, UMEMs for the most.
+    /// Memory that is shared with the kernel and pinned: UMEM.
     Pinned,
     /// Packets delivered at twice the lossless rate, as a part of the lossless rate.
     OverloadGoodput,

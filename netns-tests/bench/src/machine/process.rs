@@ -8,25 +8,15 @@ use nix::{
     unistd::Pid,
 };
 
-/// What some processes have in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Resident, in KiB: the sum over the processes, shared pages counted in each.
-    pub resident_kib: u64,
-    /// Of it, memory that the kernel may not move or swap, in KiB: that of AF_XDP is.
-    pub pinned_kib: u64,
-}
-
-/// The memory of processes.
-pub fn memory(pids: &[Pid]) -> Result<Memory> {
-    let mut memory = Memory::default();
+/// KiB of resident memory: the sum over the processes, shared pages counted in each.
+pub fn resident_kib(pids: &[Pid]) -> Result<u64> {
+    let mut sum = 0;
     for pid in pids {
         let path = format!("/proc/{pid}/status");
         let text = fs::read_to_string(&path).context(path)?;
-        memory.resident_kib += field(&text, "VmRSS:");
-        memory.pinned_kib += field(&text, "VmPin:");
+        sum += field(&text, "VmRSS:");
     }
-    Ok(memory)
+    Ok(sum)
 }
 
 /// Seconds of CPU that processes have used, all their threads: by the scheduler's own clock, not by ticks, between which naps would hide.
@@ -52,7 +42,7 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_uses_cpu() {
         let own = [Pid::this()];
-        assert!(memory(&own).unwrap().resident_kib > 500);
+        assert!(resident_kib(&own).unwrap() > 500);
         let start = std::time::Instant::now();
         let before = cpu_seconds(&own).unwrap();
         while start.elapsed().as_millis() < 100 {}

@@ -21,7 +21,7 @@ use crate::{
         socket::Pace,
         stage::{Sender, Trial},
     },
-    machine::process::{cpu_seconds, memory},
+    machine::process::{cpu_seconds, resident_kib},
     relay::{Contender, Job, socat_words},
     results::{Key, What},
 };
@@ -119,7 +119,7 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
         sent += part(i).sent(sender)?.packets;
     }
     let used = cpu_seconds(&pids)? - before;
-    let memory = memory(&pids)?;
+    let memory = resident_kib(&pids)?;
     let mut delivered = 0;
     for (i, receiver) in (0..).zip(receivers) {
         interrupt::check()?;
@@ -133,7 +133,7 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
         (What::BridgeLost, (sent - delivered) as f64),
         (What::BridgeProcesses, pids.len() as f64),
         (What::BridgeCpu, 100.0 * used / seconds as f64),
-        (What::BridgeMemory, memory.resident_kib as f64 / 1024.0),
+        (What::BridgeMemory, memory as f64 / 1024.0),
         (What::BridgeSteps, f64::from(relay.steps)),
     ] {
         bench.results.add(key(what), value);

@@ -6,11 +6,13 @@ use anyhow::Result;
 
 use super::{Bench, Turns};
 use crate::{
-    machine::process::{cpu_seconds, memory},
+    machine::process::{cpu_seconds, resident_kib},
     relay::Job,
     results::{Key, What},
 };
 
+/// Bytes of a frame of mcr's UMEM on interfaces with an MTU of 1500.
+const FRAME: f64 = 2048.0;
 /// Streams.
 pub const STREAMS: u32 = 50;
 
@@ -34,11 +36,14 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
         let (before, start) = (cpu_seconds(&pids)?, Instant::now());
         sleep(Duration::from_secs_f64(seconds));
         let busy = cpu_seconds(&pids)? - before;
-        let memory = memory(&pids)?;
         let key = |what| Key::of(what, contender).streams(STREAMS);
         bench.results.add(key(What::Idle), 100.0 * busy / start.elapsed().as_secs_f64());
-        bench.results.add(key(What::Resident), memory.resident_kib as f64 / 1024.0);
-        bench.results.add(key(What::Pinned), memory.pinned_kib as f64 / 1024.0);
+        bench.results.add(key(What::Resident), resident_kib(&pids)? as f64 / 1024.0);
+        // The kernel charges what it pins for AF_XDP to the user, not to the process, so it is counted in mcr's own frames.
+        if let Some(daemon) = &running.daemon {
+            let frames: u64 = daemon.stats()?.workers.iter().map(|worker| worker.frames_total).sum();
+            bench.results.add(key(What::Pinned), frames as f64 * FRAME / (1024.0 * 1024.0));
+        }
         Ok(())
     })
 }

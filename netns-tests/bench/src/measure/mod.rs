@@ -29,6 +29,8 @@ pub struct Bench {
     pub contenders: Vec<Contender>,
     /// What was found.
     pub results: Results,
+    /// When it began.
+    pub began: Instant,
 }
 
 /// A measure.
@@ -67,6 +69,13 @@ impl Bench {
             let began = Instant::now();
             for contender in contenders.clone() {
                 interrupt::check()?;
+                if self.began.elapsed() > Duration::from_secs(self.plan.limit) {
+                    let why = format!("{name}: {}, repeat {}: left out, no time was left", contender.name(), repeat + 1);
+                    bar.suspend(|| eprintln!("{why}"));
+                    self.results.failures.push(why);
+                    bar.inc(1);
+                    continue;
+                }
                 bar.set_message(format!("{} ({} of {repeats})", contender.name(), repeat + 1));
                 if let Err(error) = turn(self, contender, repeat) {
                     interrupt::check()?;

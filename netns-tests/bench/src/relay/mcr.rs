@@ -7,16 +7,24 @@ use netns_tests::{
 };
 
 use super::Job;
-use crate::{load::stage::Stage, machine::cpu::ON_RELAY};
+use crate::{
+    load::stage::Stage,
+    machine::cpu::{ON_BOTH, ON_RELAY},
+};
 
 /// See [`super::Contender::described`].
 pub fn described(profile: &str) -> String {
     format!(
         "mcrd {} of this tree, release: {} mcrd --config FILE {}; one rule a stream, veth: driver XDP, AF_XDP copy mode",
         env!("CARGO_PKG_VERSION"),
-        ON_RELAY.join(" "),
+        on(profile).join(" "),
         flags(profile).join(" ")
     )
+}
+
+/// A spinning worker binds itself to the last CPU; one that sleeps is not bound, so the whole process is.
+fn on(profile: &str) -> [&'static str; 3] {
+    if profile == "low-latency" { ON_BOTH } else { ON_RELAY }
 }
 
 fn flags(profile: &str) -> [&str; 4] {
@@ -25,7 +33,7 @@ fn flags(profile: &str) -> [&str; 4] {
 
 /// Starts it with a rule for each stream of the job.
 pub fn start(stage: &Stage, job: Job, profile: &str) -> Result<Daemon> {
-    Daemon::start_by(&ON_RELAY, Files::new(&rules::file(&rules(job)))?, stage.network.relay(), &flags(profile))
+    Daemon::start_by(&on(profile), Files::new(&rules::file(&rules(job)))?, stage.network.relay(), &flags(profile))
 }
 
 /// A rule for each stream, all outputs on v2.

@@ -27,6 +27,8 @@ struct Kind {
     title: &'static str,
     whats: &'static [(What, &'static str)],
     column: fn(&Key) -> String,
+    /// A table for each rate.
+    by_rate: bool,
 }
 
 const KINDS: [Kind; 9] = [
@@ -34,16 +36,19 @@ const KINDS: [Kind; 9] = [
         title: "Zero-loss throughput, packets/s (* the sender's limit)",
         whats: &[(What::Throughput, "")],
         column: |key| format!("{} streams {} B", key.streams, key.size),
+        by_rate: false,
     },
     Kind {
         title: "Median delay at that rate, us",
         whats: &[(What::ThroughputDelay, "")],
         column: |key| format!("{} streams {} B", key.streams, key.size),
+        by_rate: false,
     },
     Kind {
         title: "Zero-loss throughput over outputs of one interface, 1 stream, 1024 B, packets out/s",
         whats: &[(What::Outputs, "")],
         column: |key| format!("{} outputs", key.outputs),
+        by_rate: false,
     },
     Kind {
         title: "One-way latency, 1 stream, 1024 B, us",
@@ -53,27 +58,32 @@ const KINDS: [Kind; 9] = [
             (What::LatencyP999, "p99.9"),
             (What::LatencyLost, "lost"),
         ],
-        column: |key| format!("{}/s", key.rate),
+        column: |_| String::new(),
+        by_rate: true,
     },
     Kind {
         title: "CPU of the whole system over the bare wire (wire: all), 50 streams, 150000/s, 1024 B",
         whats: &[(What::Cpu, "us a packet"), (What::CpuLost, "lost")],
         column: |_| String::new(),
+        by_rate: false,
     },
     Kind {
         title: "Number of rules, packets without pattern over all of them, 64 B",
         whats: &[(What::Rules, "packets/s"), (What::RulesXdp, "XDP ns")],
         column: |key| format!("{} rules", key.streams),
+        by_rate: false,
     },
     Kind {
         title: "Changing rules, ms for the whole command",
         whats: &[(What::Add, "rule add"), (What::Reload, "reload from 1 rule to")],
         column: |key| if key.what == What::Reload { key.streams.to_string() } else { String::new() },
+        by_rate: false,
     },
     Kind {
         title: "At rest with 50 streams",
-        whats: &[(What::Idle, "CPU, % of a core"), (What::Resident, "resident MiB"), (What::Pinned, "pinned MiB")],
+        whats: &[(What::Idle, "CPU, % of a core"), (What::Resident, "resident MiB"), (What::Pinned, "of it UMEM MiB")],
         column: |_| String::new(),
+        by_rate: false,
     },
     Kind {
         title: "Overload: 8 outputs at twice their lossless rate, 1024 B",
@@ -83,6 +93,7 @@ const KINDS: [Kind; 9] = [
             (What::OverloadUntold, "losses in no counter"),
         ],
         column: |_| String::new(),
+        by_rate: false,
     },
 ];
 
@@ -98,18 +109,28 @@ const FOUNDING: [Kind; 2] = [
             (What::BridgeSteps, "commands"),
         ],
         column: |_| String::new(),
+        by_rate: false,
     },
     Kind {
         title: "Long chain: one stream, 150000/s, 1024 B",
         whats: &[(What::ChainDelivered, "delivered"), (What::ChainLost, "lost")],
         column: |_| String::new(),
+        by_rate: false,
     },
 ];
 
 /// Every table with a row.
 pub fn sheets(results: &Results) -> Vec<Sheet> {
-    let kinds = KINDS.iter().chain(&FOUNDING).map(|kind| sheet(results, kind));
-    kinds.filter(|sheet| !sheet.rows.is_empty()).collect()
+    let mut sheets = Vec::new();
+    for kind in KINDS.iter().chain(&FOUNDING) {
+        let rates: BTreeSet<Option<u32>> = match kind.by_rate {
+            true => results.of(kind.whats[0].0).map(|(key, _)| Some(key.rate)).collect(),
+            false => [None].into(),
+        };
+        sheets.extend(rates.into_iter().map(|rate| sheet(results, kind, rate)));
+    }
+    sheets.retain(|sheet| !sheet.rows.is_empty());
+    sheets
 }
 
 /// The goals.
@@ -150,11 +171,12 @@ pub fn entries(results: &Results) -> Sheet {
     }
 }
 
-fn sheet(results: &Results, kind: &Kind) -> Sheet {
+/// The table of a kind; only of a rate where there is one.
+fn sheet(results: &Results, kind: &Kind, rate: Option<u32>) -> Sheet {
     let mut columns = BTreeSet::new();
     let mut cells: BTreeMap<Contender, BTreeMap<(Key, usize), String>> = BTreeMap::new();
     for (i, (what, _)) in kind.whats.iter().enumerate() {
-        for (key, figure) in results.of(*what) {
+        for (key, figure) in results.of(*what).filter(|(key, _)| rate.is_none_or(|rate| rate == key.rate)) {
             // Any contender stands for all: a column is what its key says beside.
             let column = (Key { contender: Contender::Wire, what: kind.whats[0].0, ..*key }, i);
             columns.insert(column);
@@ -170,7 +192,7 @@ fn sheet(results: &Results, kind: &Kind) -> Sheet {
         std::iter::once(contender.name().to_owned()).chain(values).collect()
     };
     Sheet {
-        title: kind.title.to_owned(),
+        title: rate.map_or(kind.title.to_owned(), |rate| format!("{}, at {rate} packets/s", kind.title)),
         head: std::iter::once(String::new()).chain(head).collect(),
         rows: cells.iter().map(row).collect(),
     }
