@@ -52,7 +52,11 @@ impl Apt {
         let words = ["depends", "--recurse"].into_iter().chain(without.iter().map(String::as_str));
         let text = self.run("apt-cache", &words.chain(packages.iter().copied()).collect::<Vec<_>>())?;
         // A package's own line begins at the margin; a virtual one stands in brackets.
-        Ok(text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric())).map(str::to_owned).collect())
+        Ok(text
+            .lines()
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()))
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Downloads packages and unpacks them, one over the other, into `directory`.

@@ -20,8 +20,9 @@ pub fn fetched() -> Result<PathBuf> {
     let root = cache.path(NAME);
     if !root.join("usr/bin/dpdk-testpmd").is_file() {
         let apt = cache.apt(&[SUITE])?;
-        let is_library =
-            |name: &str| name.starts_with("lib") && !name.ends_with("-dev") && !SYSTEM.iter().any(|of| name.starts_with(of));
+        let is_library = |name: &str| {
+            name.starts_with("lib") && !name.ends_with("-dev") && !SYSTEM.iter().any(|of| name.starts_with(of))
+        };
         let mut needed = apt.needed(&PACKAGES)?;
         needed.retain(|name| PACKAGES.contains(&name.as_str()) || is_library(name));
         let unpacked = cache.empty("unpacked")?;

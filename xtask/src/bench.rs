@@ -48,9 +48,12 @@ pub fn run(args: Args) -> Result<()> {
     let out = match args.out {
         // Of the user's directory, not of the one in which the bench runs.
         Some(out) => env::current_dir()?.join(out),
-        None => workspace::target()?.join("bench").join(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string()),
+        None => {
+            workspace::target()?.join("bench").join(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string())
+        }
     };
-    let mut bench = root::command("to make network namespaces, load BPF programs and run forwarders", programs.join("mcr-bench"))?;
+    let mut bench =
+        root::command("to make network namespaces, load BPF programs and run forwarders", programs.join("mcr-bench"))?;
     bench.args(args.quick.then_some("--quick")).arg("--out").arg(out);
     for (flag, names) in [("--only", args.only), ("--measure", args.measure)] {
         if !names.is_empty() {

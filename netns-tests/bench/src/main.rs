@@ -43,7 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    ensure!(nix::unistd::geteuid().is_root(), "network namespaces and BPF programs need root: cargo xtask bench asks for it");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "network namespaces and BPF programs need root: cargo xtask bench asks for it"
+    );
     ensure!(cpu::cpus()? >= 2, "the sender and the forwarder need a CPU each, and there is one");
     interrupt::listen()?;
     let start = Instant::now();

@@ -76,11 +76,9 @@ impl What {
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Throughput | Self::Outputs | Self::Rules => "packets/s",
-            Self::ThroughputDelay
-            | Self::LatencyP50
-            | Self::LatencyP99
-            | Self::LatencyP999
-            | Self::OverloadDelay => "us",
+            Self::ThroughputDelay | Self::LatencyP50 | Self::LatencyP99 | Self::LatencyP999 | Self::OverloadDelay => {
+                "us"
+            }
             Self::Cpu => "us/packet",
             Self::RulesXdp => "ns/packet",
             Self::Add | Self::Reload => "ms",

@@ -124,7 +124,8 @@ impl Goals<'_> {
         }
         for size in GOAL_SIZES {
             let key = Key::of(What::ThroughputDelay, McrEfficient).streams(GOAL_STREAMS).size(size);
-            let figure = format!("median delay at the lossless rate, {GOAL_STREAMS} streams, {size} B, {}", McrEfficient.name());
+            let figure =
+                format!("median delay at the lossless rate, {GOAL_STREAMS} streams, {size} B, {}", McrEfficient.name());
             self.add(figure, Bound::AtMost(QUEUE_US), "us", self.results.median(key));
         }
     }
@@ -207,7 +208,10 @@ mod tests {
         assert_eq!(found(&goals, &throughput(McrEfficient), "x testpmd"), (Some(0.98), Some(true)));
         assert_eq!(found(&goals, &throughput(McrLowLatency), "x socat"), (None, None));
         // One of three sizes was measured, so there is no mean.
-        assert_eq!(found(&goals, "throughput, 50 streams, mean of the sizes, mcr-low-latency", "x testpmd"), (None, None));
+        assert_eq!(
+            found(&goals, "throughput, 50 streams, mean of the sizes, mcr-low-latency", "x testpmd"),
+            (None, None)
+        );
         let cpu = "CPU over the wire, 150000/s, 1024 B, mcr-efficient";
         assert_eq!(found(&goals, cpu, "x nftables"), (Some(3.0), Some(false)));
         assert_eq!(found(&goals, cpu, "x socat"), (Some(0.075), Some(true)));

@@ -92,7 +92,10 @@ impl Programs {
     ///
     /// Delays are taken of every packet, or of one in 16.
     pub fn expect(&mut self, streams: Streams, outputs: u32, packets: u32, every_delay: bool) -> Result<u32> {
-        ensure!(u64::from(packets) * u64::from(outputs) <= u64::from(MOST), "{packets} packets to {outputs} outputs are too many");
+        ensure!(
+            u64::from(packets) * u64::from(outputs) <= u64::from(MOST),
+            "{packets} packets to {outputs} outputs are too many"
+        );
         self.run += 1;
         for class in 0..CLASSES {
             self.delays.set(class, 0, 0)?;

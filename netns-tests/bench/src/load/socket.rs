@@ -58,7 +58,7 @@ pub fn send(
             let due = start + (f64::from(number) * 1e9 / rate) as u64;
             let mut now = clock::now();
             if now < due && pace == Pace::Sleeping {
-                sleep_until(now.max(due - due % NAP) + if due % NAP == 0 { 0 } else { NAP })?;
+                sleep_until(due.next_multiple_of(NAP))?;
                 now = clock::now();
             }
             while now < due {

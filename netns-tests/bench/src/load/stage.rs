@@ -140,9 +140,7 @@ impl Stage {
         let from = self.network.namespace(GEN);
         let before = tx_dropped(from, "v0")?;
         let seconds = match trial.sender {
-            Sender::Kernel => {
-                self.programs.send(from, "v0", (streams, self.origin), (size, packets, trial.rate))?
-            }
+            Sender::Kernel => self.programs.send(from, "v0", (streams, self.origin), (size, packets, trial.rate))?,
             Sender::Socket(pace) => {
                 let rate = trial.rate.context("a packet socket needs a rate")?;
                 socket::send(from, "v0", (streams, self.origin, run), (size, packets, rate), pace)?

@@ -15,9 +15,8 @@ pub fn sleep_until(at: u64) -> io::Result<()> {
     let time = libc::timespec { tv_sec: (at / 1_000_000_000) as i64, tv_nsec: (at % 1_000_000_000) as i64 };
     loop {
         // SAFETY: the kernel reads one timespec; with an absolute time it writes no rest.
-        let result = unsafe {
-            libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, std::ptr::null_mut())
-        };
+        let result =
+            unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, std::ptr::null_mut()) };
         match result {
             0 => return Ok(()),
             libc::EINTR => {}

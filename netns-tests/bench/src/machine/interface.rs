@@ -18,7 +18,8 @@ pub fn index(namespace: &Namespace, name: &str) -> Result<u32> {
 
 /// Packets that an interface dropped instead of sending: on a veth, those that its peer had no room for.
 pub fn tx_dropped(namespace: &Namespace, name: &str) -> Result<u64> {
-    let text = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/dev").context("/proc/thread-self/net/dev"))?;
+    let text =
+        namespace.enter(|| fs::read_to_string("/proc/thread-self/net/dev").context("/proc/thread-self/net/dev"))?;
     dropped(&text, name).with_context(|| format!("/proc/net/dev has no tx_dropped of {name}"))
 }
 

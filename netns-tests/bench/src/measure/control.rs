@@ -16,7 +16,8 @@ use crate::{
 /// # Errors
 /// As [`super::throughput::measure`].
 pub fn measure(bench: &mut Bench) -> Result<()> {
-    let (adds, most, repeats) = (bench.plan.adds, bench.plan.rules.iter().copied().max().unwrap_or(1), bench.plan.others);
+    let (adds, most, repeats) =
+        (bench.plan.adds, bench.plan.rules.iter().copied().max().unwrap_or(1), bench.plan.others);
     let contenders = bench.who(|contender| contender == Contender::McrEfficient);
     bench.take_turns(
         Turns { name: "control", contenders, repeats, seconds: bench.plan.budget.control },

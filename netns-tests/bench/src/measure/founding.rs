@@ -108,8 +108,7 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
 
     let pids = relay.pids();
     let before = cpu_seconds(&pids)?;
-    let senders =
-        (0..STREAMS).map(|i| part(i).send(each('s', i), "e0", Share::Many)).collect::<Result<Vec<_>>>()?;
+    let senders = (0..STREAMS).map(|i| part(i).send(each('s', i), "e0", Share::Many)).collect::<Result<Vec<_>>>()?;
     while senders.iter().map(Process::running).collect::<Result<Vec<_>>>()?.contains(&true) {
         interrupt::check()?;
         sleep(Duration::from_millis(100));

@@ -1,6 +1,9 @@
 //! A forwarder at rest, with fifty streams to forward: its CPU and its memory.
 
-use std::{thread::sleep, time::{Duration, Instant}};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 

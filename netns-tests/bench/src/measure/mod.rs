@@ -61,7 +61,11 @@ impl Bench {
     /// Lets the contenders take turns: A B C, A B C, so that what disturbs a while of the run disturbs all of them.
     ///
     /// A contender that fails is told, and left out of the rest of this measure. Once `seconds` are used up no further repeat begins.
-    fn take_turns(&mut self, turns: Turns<'_>, mut turn: impl FnMut(&mut Self, Contender, u32) -> Result<()>) -> Result<()> {
+    fn take_turns(
+        &mut self,
+        turns: Turns<'_>,
+        mut turn: impl FnMut(&mut Self, Contender, u32) -> Result<()>,
+    ) -> Result<()> {
         let Turns { name, mut contenders, repeats, seconds } = turns;
         let (start, limit) = (Instant::now(), Duration::from_secs(seconds));
         let bar = bar(name, contenders.len() as u64 * u64::from(repeats));
@@ -70,7 +74,8 @@ impl Bench {
             for contender in contenders.clone() {
                 interrupt::check()?;
                 if self.began.elapsed() > Duration::from_secs(self.plan.limit) {
-                    let why = format!("{name}: {}, repeat {}: left out, no time was left", contender.name(), repeat + 1);
+                    let why =
+                        format!("{name}: {}, repeat {}: left out, no time was left", contender.name(), repeat + 1);
                     bar.suspend(|| eprintln!("{why}"));
                     self.results.failures.push(why);
                     bar.inc(1);

@@ -28,7 +28,8 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
             let before = bench.results.median(key(What::Outputs)).map(|rate| rate / f64::from(OUTPUTS));
             let lossless = bench.lossless(&mut running, 1024, before.filter(|rate| *rate > 0.0))?.pps;
 
-            let stats = |running: &crate::relay::Running| running.daemon.as_ref().context("mcr has a daemon")?.stats_at_rest();
+            let stats =
+                |running: &crate::relay::Running| running.daemon.as_ref().context("mcr has a daemon")?.stats_at_rest();
             let drops = dropped(&stats(&running)?);
             let outcome = running.trial(&Trial {
                 size: 1024,

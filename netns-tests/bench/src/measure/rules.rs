@@ -36,7 +36,8 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
                 bench.results.add_rate(key(What::Rules), rate.pps, rate.is_limited);
 
                 let pid = running.pids()[0];
-                let counting: OwnedFd = enable_stats(Stats::RunTime).context("the kernel's run times of BPF programs")?;
+                let counting: OwnedFd =
+                    enable_stats(Stats::RunTime).context("the kernel's run times of BPF programs")?;
                 let before = run_time(pid)?;
                 running.trial(&Trial {
                     size: SIZE,

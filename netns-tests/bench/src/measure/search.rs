@@ -3,12 +3,14 @@
 /// How near the two sides of the border must come: 2 %.
 const NEAR: f64 = 1.02;
 /// Below this part of the rate that it was asked for, a sender has not offered it.
-const REACHED: f64 = 0.97;
+const REACHED: f64 = 0.9;
 /// The slowest rate that is worth a trial.
 const LEAST: f64 = 500.0;
 
 /// Trials in a row in which the sender must fall short to be taken for the limit: once may be the machine's hiccup.
-const SHORT: u32 = 2;
+const SHORT: u32 = 3;
+/// Trials after which it is enough, however near the two sides are.
+const TRIALS: u32 = 24;
 
 /// One search.
 #[derive(Clone, Debug)]
@@ -22,18 +24,19 @@ pub struct Search {
     stride: f64,
     /// Trials in a row without loss in which the sender fell short.
     short: u32,
+    trials: u32,
 }
 
 impl Search {
     /// A search that begins near `guess`, in packets a second.
     pub fn near(guess: f64) -> Self {
-        Self { guess: guess.max(LEAST), low: None, high: None, stride: 1.15, short: 0 }
+        Self { guess: guess.max(LEAST), low: None, high: None, stride: 1.15, short: 0, trials: 0 }
     }
 
     /// The next rate to try; `None` when the border is found.
     pub fn next(&self) -> Option<f64> {
         match (self.low, self.high) {
-            _ if self.is_limited() => None,
+            _ if self.is_limited() || self.trials == TRIALS => None,
             (None, None) => Some(self.guess),
             (Some(low), None) => Some(low * self.stride),
             (None, Some(high)) => (high > LEAST).then_some((high / self.stride).max(LEAST)),
@@ -43,6 +46,7 @@ impl Search {
 
     /// A trial at `asked`, in which the sender reached `reached`, is over.
     pub fn tell(&mut self, asked: f64, reached: f64, lossless: bool) {
+        self.trials += 1;
         if self.low.is_some() != self.high.is_some() {
             self.stride *= self.stride;
         }
@@ -51,7 +55,7 @@ impl Search {
             return;
         }
         self.short = if reached < asked * REACHED { self.short + 1 } else { 0 };
-        if self.short == 1 {
+        if self.short > 0 {
             // The next step is to be near this one.
             self.stride = 1.15;
         }
@@ -111,6 +115,17 @@ mod tests {
     fn says_when_the_sender_is_the_limit() {
         let (found, _) = search(500_000.0, 5e6, 900_000.0);
         assert!(found.is_limited() && found.found() > 880_000.0, "{found:?}");
+    }
+
+    #[test]
+    fn a_sender_that_falls_a_little_short_is_no_limit_and_no_endless_search() {
+        let (mut search, mut trials) = (Search::near(500_000.0), 0);
+        while let Some(rate) = search.next() {
+            trials += 1;
+            search.tell(rate, rate * 0.95, rate * 0.95 <= 700_000.0);
+        }
+        assert!(trials <= TRIALS && !search.is_limited());
+        assert!((650_000.0..=700_000.0).contains(&search.found()), "{search:?}");
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub fn lacks() -> Option<String> {
 
 /// See [`super::Contender::described`].
 pub fn described() -> String {
-    let version = smcroute::fetched().and_then(|programs| process::run(Command::new(programs.join("smcrouted")).arg("-v")));
+    let version =
+        smcroute::fetched().and_then(|programs| process::run(Command::new(programs.join("smcrouted")).arg("-v")));
     let version = version.unwrap_or_default();
     format!(
         "kernel multicast routing, {}: for each stream `smcroutectl add v1 GROUP v2`; no rewriting, one output",

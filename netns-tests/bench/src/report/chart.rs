@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::{
     coord::ranged1d::IntoSegmentedCoord,
     prelude::{
-        BLACK, ChartBuilder, Color, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, Palette99, PaletteColor,
+        BLACK, ChartBuilder, Color, IntoDrawingArea, IntoLogRange, LineSeries, Palette99, PaletteColor, PathElement,
         Rectangle, SVGBackend, SegmentValue, SeriesLabelPosition, WHITE,
     },
 };
@@ -46,7 +46,10 @@ pub fn bars(title: &str, unit: &str, groups: &[String], series: &[Series<usize>]
                 let (left, bottom) = chart.backend_coord(&(SegmentValue::Exact(*group), 0.0));
                 let (_, top) = chart.backend_coord(&(SegmentValue::Exact(*group), *value));
                 let from = f64::from(left) + segment * 0.05 + width * n as f64;
-                area.draw(&Rectangle::new([(from as i32, top), ((from + width - 1.0) as i32, bottom)], color.filled()))?;
+                area.draw(&Rectangle::new(
+                    [(from as i32, top), ((from + width - 1.0) as i32, bottom)],
+                    color.filled(),
+                ))?;
             }
             // An empty series brings the name into the legend.
             chart
@@ -73,13 +76,7 @@ pub fn lines(title: &str, (x, y): (&str, &str), is_logarithmic: bool, series: &[
         macro_rules! draw {
             ($chart:expr) => {{
                 let mut chart = $chart;
-                chart
-                    .configure_mesh()
-                    .x_desc(x)
-                    .y_desc(y)
-                    .x_label_formatter(&across)
-                    .y_label_formatter(&up)
-                    .draw()?;
+                chart.configure_mesh().x_desc(x).y_desc(y).x_label_formatter(&across).y_label_formatter(&up).draw()?;
                 for (n, (name, points)) in series.iter().enumerate() {
                     let color = PaletteColor::<Palette99>::pick(n).to_rgba();
                     chart

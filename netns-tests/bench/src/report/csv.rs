@@ -6,7 +6,9 @@ use crate::results::Results;
 
 /// All figures.
 pub fn csv(results: &Results) -> String {
-    let mut text = "what,contender,streams,outputs,size_bytes,offered_pps,unit,median,least,greatest,sender_limited,runs\r\n".to_owned();
+    let mut text =
+        "what,contender,streams,outputs,size_bytes,offered_pps,unit,median,least,greatest,sender_limited,runs\r\n"
+            .to_owned();
     for (key, figure) in &results.figures {
         let (Some(median), Some((least, greatest))) = (figure.runs.median(), figure.runs.range()) else { continue };
         let runs: Vec<String> = figure.runs.0.iter().map(f64::to_string).collect();

@@ -62,7 +62,9 @@ fn charts(results: &Results) -> Result<Vec<String>> {
     }
     if results.of(What::Outputs).next().is_some() {
         let title = "Zero-loss throughput over outputs of one interface, packets out";
-        charts.push(grouped(results, What::Outputs, title, |key| Some((key.outputs, format!("{} outputs", key.outputs))))?);
+        charts.push(grouped(results, What::Outputs, title, |key| {
+            Some((key.outputs, format!("{} outputs", key.outputs)))
+        })?);
     }
     if results.of(What::Cpu).next().is_some() {
         let title = "CPU of the system over the bare wire, 150,000 packets/s of 1024 B";
@@ -86,7 +88,12 @@ fn charts(results: &Results) -> Result<Vec<String>> {
 }
 
 /// Bars of medians: `group` says in which group a figure stands, by rank and name, if in any.
-fn grouped(results: &Results, what: What, title: &str, group: impl Fn(&Key) -> Option<(u32, String)>) -> Result<String> {
+fn grouped(
+    results: &Results,
+    what: What,
+    title: &str,
+    group: impl Fn(&Key) -> Option<(u32, String)>,
+) -> Result<String> {
     let groups: BTreeSet<(u32, String)> = results.of(what).filter_map(|(key, _)| group(key)).collect();
     let groups: Vec<(u32, String)> = groups.into_iter().collect();
     let mut series: Vec<Series<usize>> = Vec::new();
@@ -142,7 +149,9 @@ mod tests {
         results.failures.push("cpu: socat: it broke".into());
         results.goals = crate::judge::goals::judge(&results);
         let page = page(&results).unwrap();
-        for text in ["LEFT OUT: no &lt;packages&gt;", "it broke", "not measured", "mcr-efficient", "One-way latency at 10000"] {
+        for text in
+            ["LEFT OUT: no &lt;packages&gt;", "it broke", "not measured", "mcr-efficient", "One-way latency at 10000"]
+        {
             assert!(page.contains(text), "{text}");
         }
         assert_eq!(page.matches("<svg").count(), 4);

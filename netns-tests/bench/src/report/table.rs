@@ -234,7 +234,9 @@ mod tests {
     #[test]
     fn a_figure_stands_in_its_row_and_column() {
         let mut results = Results::new("quick", Machine::default(), Vec::new());
-        for (who, size, value) in [(Contender::Wire, 64, 3e6), (Contender::Socat, 64, 1e5), (Contender::Wire, 1024, 2e6)] {
+        for (who, size, value) in
+            [(Contender::Wire, 64, 3e6), (Contender::Socat, 64, 1e5), (Contender::Wire, 1024, 2e6)]
+        {
             results.add_rate(Key::of(What::Throughput, who).streams(50).size(size), value, who == Contender::Wire);
         }
         results.add(Key::of(What::Throughput, Contender::Socat).streams(50).size(64), 1.1e5);

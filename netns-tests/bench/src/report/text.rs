@@ -43,6 +43,9 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!((grouped(9_000_000.0), grouped(-12.0), grouped(7.0)), ("9,000,000".into(), "-12".into(), "7".into()));
+        assert_eq!(
+            (grouped(9_000_000.0), grouped(-12.0), grouped(7.0)),
+            ("9,000,000".into(), "-12".into(), "7".into())
+        );
     }
 }
