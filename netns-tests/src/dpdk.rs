@@ -1,5 +1,5 @@
-//! Debian's DPDK, for the bench: testpmd with the drivers for AF_XDP. Its packages would start a service, so they are unpacked and not
-//! installed.
+//! Debian's DPDK, for the bench: testpmd with the drivers for AF_XDP. Its packages would start a service, so they are unpacked
+//! and not installed.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,8 @@ use anyhow::Result;
 
 use crate::cache::{Cache, SUITE};
 
-/// testpmd, what it loads at run time, and libraries that are not in a package called so; 23 is the libraries' version in that suite.
+/// testpmd, what it loads at run time, and libraries that are not in a package called so; 23 is the libraries' version in that
+/// suite.
 const PACKAGES: [&str; 4] = ["dpdk-dev", "librte-net-af-xdp23", "librte-mempool-ring23", "ibverbs-providers"];
 /// What every system has, in the version that goes with its loader.
 const SYSTEM: [&str; 5] = ["libc6", "libc-", "libgcc", "libcrypt1", "libstdc++"];

@@ -34,7 +34,8 @@ pub struct Args {
 /// Something does not build, or root is not to be had.
 pub fn run(args: Args) -> Result<()> {
     setup::ensure_bench();
-    // Here, so that it is the user's own cache and no packet manager runs as root. Whoever lacks its packages is left out, in words.
+    // Here, so that it is the user's own cache and no packet manager runs as root. Whoever lacks its packages is left out, in
+    // words.
     for (name, fetch) in [("smcroute", smcroute::fetched as fn() -> Result<PathBuf>), ("DPDK", dpdk::fetched)] {
         if let Err(error) = step::timed(name, || fetch().map(drop)) {
             eprintln!("{error:#}");

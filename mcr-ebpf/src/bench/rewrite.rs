@@ -1,5 +1,5 @@
-//! The limit: what mcr does with a packet for one output, done in the kernel at once. Group, port, source, TTL, Ethernet addresses,
-//! checksums; then a redirect to the egress interface. One kind of rule, no counters, no losses told.
+//! The limit: what mcr does with a packet for one output, done in the kernel at once. Group, port, source, TTL, Ethernet
+//! addresses, checksums; then a redirect to the egress interface. One kind of rule, no counters, no losses told.
 
 use aya_ebpf::{
     bindings::xdp_action,

@@ -1,5 +1,5 @@
-//! The sender: run by `BPF_PROG_TEST_RUN` with live frames, it makes each frame a numbered packet that leaves the interface named in its
-//! context, at its time. Three million a second from one CPU, where a packet socket makes half of one.
+//! The sender: run by `BPF_PROG_TEST_RUN` with live frames, it makes each frame a numbered packet that leaves the interface
+//! named in its context, at its time. Three million a second from one CPU, where a packet socket makes half of one.
 
 use core::ffi::{c_long, c_void};
 

@@ -1,4 +1,5 @@
-//! The sink: counts each packet of the run once, by its number, notes how long it took, and drops it. All else goes on to the host.
+//! The sink: counts each packet of the run once, by its number, notes how long it took, and drops it. All else goes on to the
+//! host.
 //!
 //! Its interface has one queue, so one program runs at a time and nothing here needs to be atomic.
 

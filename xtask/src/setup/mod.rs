@@ -61,7 +61,8 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// Installs what only `cargo xtask bench` needs. What cannot be had is told: the bench then leaves out whoever needs it, and says so.
+/// Installs what only `cargo xtask bench` needs. What cannot be had is told: the bench then leaves out whoever needs it, and
+/// says so.
 pub fn ensure_bench() {
     let lacks: Vec<Lack> = inventory::for_bench().into_iter().filter_map(|item| item.state.err()).collect();
     if let Err(error) = install::packages(&lacks) {

@@ -1,4 +1,5 @@
-//! The goals that mcr was built to, each against what this run found. Ratios within the run; a figure that is missing is said to be.
+//! The goals that mcr was built to, each against what this run found. Ratios within the run; a figure that is missing is said
+//! to be.
 
 use serde::Serialize;
 

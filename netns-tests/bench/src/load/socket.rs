@@ -25,7 +25,8 @@ use crate::{
 /// How a sender comes to its next packet's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// It sleeps, and wakes at most once in 100 us for what is due by then: it costs little, and the same in front of every forwarder.
+    /// It sleeps, and wakes at most once in 100 us for what is due by then: it costs little, and the same in front of every
+    /// forwarder.
     Sleeping,
     /// It looks at the clock all the time: each packet leaves at its own time.
     Watching,

@@ -120,7 +120,8 @@ impl Stage {
         let mut programs = Programs::load()?;
         programs.attach_sink(network.namespace(SINK), "v3")?;
         if let Some(ingress) = ingress {
-            // A veth without an XDP program takes frames of the in-kernel sender only by NAPI, which it has with GRO; all else has it too.
+            // A veth without an XDP program takes frames of the in-kernel sender only by NAPI, which it has with GRO; all else
+            // has it too.
             network.relay().run(&format!("ethtool -K {ingress} gro on"))?;
         }
         let origin = Origin { source: Ipv4Addr::new(10, 1, 0, 1), mac: mac(network.namespace(GEN), "v0")? };

@@ -53,9 +53,9 @@ impl Machine {
             memory_mib: kib / 1024,
             system: field(&read("/etc/os-release"), "PRETTY_NAME"),
             pinning: format!(
-                "sender, and softirq of what the relay receives, on CPU {SENDER}; relay (mcrd's worker, testpmd's core, socat's processes), \
-                 and softirq of what the sink receives from it, on CPU {RELAY}; forwarders in the kernel run in the sender's softirq; \
-                 the dual bridge is not pinned"
+                "sender, and softirq of what the relay receives, on CPU {SENDER}; relay (mcrd's worker, testpmd's core, \
+                 socat's processes), and softirq of what the sink receives from it, on CPU {RELAY}; forwarders in the \
+                 kernel run in the sender's softirq; the dual bridge is not pinned"
             ),
             commit: format!("{}{changed}", git(&["rev-parse", "--short", "HEAD"]).trim()),
             load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),

@@ -8,16 +8,16 @@ use nix::{
     unistd::{Pid, SysconfVar, sysconf},
 };
 
-/// The CPU that sends. What an interface of veth receives is handled on the CPU that sent it, so this one also takes packets in for
-/// the forwarder, and forwarders in the kernel do all of their work on it.
+/// The CPU that sends. What an interface of veth receives is handled on the CPU that sent it, so this one also takes packets in
+/// for the forwarder, and forwarders in the kernel do all of their work on it.
 pub const SENDER: usize = 0;
 /// The CPU that forwards: workers, processes. What it sends it also receives for the sink.
 pub const RELAY: usize = 1;
 
 /// Words that start a program on the forwarder's CPU.
 pub const ON_RELAY: [&str; 3] = ["taskset", "-c", "1"];
-/// Words that start a program which binds what forwards to the last CPU that it may run on, and whose other threads must not be there:
-/// a worker that spins leaves them nothing.
+/// Words that start a program which binds what forwards to the last CPU that it may run on, and whose other threads must not be
+/// there: a worker that spins leaves them nothing.
 pub const ON_BOTH: [&str; 3] = ["taskset", "-c", "0,1"];
 
 /// Binds the calling thread.
@@ -51,7 +51,8 @@ impl Usage {
         Ok(Self { at: Instant::now(), idle, cpus: cpus()? as f64 })
     }
 
-    /// Seconds of CPU that something used since: wall time x CPUs minus idle and steal, so that nothing can hide between two ticks.
+    /// Seconds of CPU that something used since: wall time x CPUs minus idle and steal, so that nothing can hide between two
+    /// ticks.
     pub fn busy_since(&self, earlier: &Self) -> f64 {
         let wall = (self.at - earlier.at).as_secs_f64();
         (wall * self.cpus - (self.idle - earlier.idle)).max(0.0)

@@ -1,4 +1,5 @@
-//! What the kernel knows of an interface, asked by a thread in its namespace: trials ask often, and processes would take longer than they.
+//! What the kernel knows of an interface, asked by a thread in its namespace: trials ask often, and processes would take longer
+//! than they.
 
 use std::{fs, io};
 

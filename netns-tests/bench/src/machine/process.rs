@@ -19,7 +19,8 @@ pub fn resident_kib(pids: &[Pid]) -> Result<u64> {
     Ok(sum)
 }
 
-/// Seconds of CPU that processes have used, all their threads: by the scheduler's own clock, not by ticks, between which naps would hide.
+/// Seconds of CPU that processes have used, all their threads: by the scheduler's own clock, not by ticks, between which naps
+/// would hide.
 pub fn cpu_seconds(pids: &[Pid]) -> Result<f64> {
     let mut seconds = 0.0;
     for pid in pids {

@@ -1,5 +1,5 @@
-//! The experiment that this project was founded on: fifty senders on one bridge, fifty receivers on another, 3,000 packets a second
-//! each, and between them one mcrd or fifty socats; and one stream of 150,000 packets a second for a minute.
+//! The experiment that this project was founded on: fifty senders on one bridge, fifty receivers on another, 3,000 packets a
+//! second each, and between them one mcrd or fifty socats; and one stream of 150,000 packets a second for a minute.
 
 use std::{net::Ipv4Addr, thread::sleep, time::Duration};
 

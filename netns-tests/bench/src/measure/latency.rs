@@ -1,4 +1,5 @@
-//! One-way latency of one stream in frames of 1,024 B, from before the sender's system call to the sink's driver, at several rates.
+//! One-way latency of one stream in frames of 1,024 B, from before the sender's system call to the sink's driver, at several
+//! rates.
 
 use anyhow::Result;
 

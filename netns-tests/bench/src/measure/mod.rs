@@ -60,7 +60,8 @@ struct Turns<'a> {
 impl Bench {
     /// Lets the contenders take turns: A B C, A B C, so that what disturbs a while of the run disturbs all of them.
     ///
-    /// A contender that fails is told, and left out of the rest of this measure. Once `seconds` are used up no further repeat begins.
+    /// A contender that fails is told, and left out of the rest of this measure. Once `seconds` are used up no further repeat
+    /// begins.
     fn take_turns(
         &mut self,
         turns: Turns<'_>,

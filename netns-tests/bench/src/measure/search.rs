@@ -1,4 +1,5 @@
-//! The search for the highest rate without loss: throughput in the words of RFC 2544, by bisection. Pure: rates in, verdicts back.
+//! The search for the highest rate without loss: throughput in the words of RFC 2544, by bisection. Pure: rates in, verdicts
+//! back.
 
 /// How near the two sides of the border must come: 2 %.
 const NEAR: f64 = 1.02;
@@ -82,7 +83,8 @@ impl Search {
 mod tests {
     use super::*;
 
-    /// Searches with a forwarder that loses above `border` and a sender that reaches `most`; what was found, and in how many trials.
+    /// Searches with a forwarder that loses above `border` and a sender that reaches `most`; what was found, and in how many
+    /// trials.
     fn search(guess: f64, border: f64, most: f64) -> (Search, u32) {
         let (mut search, mut trials) = (Search::near(guess), 0);
         while let Some(rate) = search.next() {

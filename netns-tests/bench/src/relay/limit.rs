@@ -9,7 +9,8 @@ use crate::load::{
 };
 
 /// See [`super::Contender::described`].
-pub const DESCRIBED: &str = "mcr-ebpf/src/bench/rewrite.rs attached to v1 (driver mode): rewrites all that mcr rewrites, redirects by DEVMAP to v2";
+pub const DESCRIBED: &str =
+    "mcr-ebpf/src/bench/rewrite.rs on v1 in driver mode: rewrites what mcr rewrites, redirects by DEVMAP to v2";
 
 /// Attaches it for the job's streams, first outputs alone.
 pub fn start(stage: &mut Stage, job: Job) -> Result<()> {

@@ -21,7 +21,8 @@ pub fn lacks() -> Option<String> {
 pub fn described() -> String {
     let version = process::run(Command::new("nft").arg("--version")).unwrap_or_default();
     format!(
-        "{}: table netdev, hook ingress device v1; one vmap lookup, then ether, ip and udp fields set to constants, dup to v2 for each output but the last, fwd to v2",
+        "{}: table netdev, hook ingress device v1; one vmap look-up, ether, ip and udp fields set to constants, \
+         dup to v2 for each output but the last, fwd to v2",
         version.trim()
     )
 }
@@ -48,7 +49,8 @@ pub fn start(stage: &Stage, job: Job) -> Result<()> {
     }
     let elements = elements.join(", ");
     let text = format!(
-        "table netdev bench {{\n{chains}  chain ingress {{\n    type filter hook ingress device \"v1\" priority 0;\n    ip daddr . udp dport vmap {{ {elements} }}\n  }}\n}}\n"
+        "table netdev bench {{\n{chains}  chain ingress {{\n    type filter hook ingress device \"v1\" priority 0;\n    \
+         ip daddr . udp dport vmap {{ {elements} }}\n  }}\n}}\n"
     );
     feed(relay.command("nft").args(["-f", "-"]), &text)
 }

@@ -1,4 +1,5 @@
-//! The kernel's own multicast routing, with static routes by smcroute. It rewrites nothing but the TTL, so groups stay as they are.
+//! The kernel's own multicast routing, with static routes by smcroute. It rewrites nothing but the TTL, so groups stay as they
+//! are.
 
 use std::process::Command;
 

@@ -21,8 +21,10 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%;heigh
 pub fn page(results: &Results) -> Result<String> {
     let machine = &results.machine;
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mcr bench</title><style>{STYLE}</style></head><body>\n\
-         <h1>mcr bench</h1>\n<p>A {} run of {:.0} s, begun {} UTC, commit {}. {}, {} CPUs ({}), {} MiB; Linux {}; load before: {}.</p>\n\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mcr bench</title>\n\
+         <style>{STYLE}</style></head><body>\n\
+         <h1>mcr bench</h1>\n<p>A {} run of {:.0} s, begun {} UTC, commit {}. \
+         {}, {} CPUs ({}), {} MiB; Linux {}; load before: {}.</p>\n\
          <p>{}.</p>\n<p>Ratios within one run are what counts; spread is half of greatest minus least.</p>\n",
         results.extent,
         results.seconds,

@@ -35,7 +35,10 @@ pub fn json(results: &Results) -> Result<String> {
         .goals
         .iter()
         .map(|goal| {
-            json!({"figure": goal.figure, "bound": goal.bound, "unit": goal.unit, "measured": goal.measured, "met": goal.is_met()})
+            json!({
+                "figure": goal.figure, "bound": goal.bound, "unit": goal.unit, "measured": goal.measured,
+                "met": goal.is_met(),
+            })
         })
         .collect();
     Ok(serde_json::to_string_pretty(&json!({
