@@ -12,9 +12,9 @@ use netns_tests::{
     deadline::{SOON, until},
     kernel::{self, Held},
     needs_root,
-    probe::Load,
+    probe::{Load, Share},
     rules,
-    topology::{Network, Topology},
+    topology::{GEN, Network, SINK, Topology},
 };
 use nix::sys::signal::Signal;
 
@@ -99,5 +99,25 @@ fn sighup_reloads() -> Result<()> {
     Crossing::of_chain(&network, &load)?.exactly_once(&load)?;
     // Counters went on over the reload.
     assert_eq!(daemon.stop()?.sent, 2 * LOAD.packets());
+    Ok(())
+}
+
+/// What has been taken is sent before the end, and nothing is taken from then on.
+#[test]
+fn sigterm_under_load_drains() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(2).build()?;
+    let config = rules::file(&rules::streams(50, "v1", "v2"));
+    let daemon = Daemon::start(network.relay(), &config, &["--workers", "2"])?;
+    let load = Load { first: rules::SENT, streams: 50, rate: 20_000, size: 256, seconds: 3 };
+    let receiver = load.receive(network.namespace(SINK), "v3", rules::RECEIVED, Share::Many)?;
+    let sender = load.send(network.namespace(GEN), "v0", Share::Many)?;
+    until("a second of it", SOON, || Ok((daemon.stats()?.totals.sent_packets > load.rate).then_some(())))?;
+    let last = daemon.stop()?;
+    load.sent(sender)?;
+    let received = load.received(receiver)?;
+    ensure!(last.matched < load.packets(), "all had passed before the signal: {last:?}");
+    assert_eq!((last.ingress_dropped, last.sent, last.egress_dropped), (0, last.matched, 0));
+    assert_eq!((received.packets, received.duplicated, received.foreign), (last.sent, 0, 0), "{received:?}");
     Ok(())
 }

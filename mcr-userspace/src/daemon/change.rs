@@ -145,6 +145,10 @@ impl State {
     pub fn ensure_interface(&mut self, nic: &Nic, role: Role, mode: Mode) -> anyhow::Result<()> {
         if self.interfaces.are_stale(nic) {
             self.follow();
+            if self.interfaces.are_stale(nic) {
+                // `nic` was read before; whoever asked is told of the change, and asks again.
+                bail!("{}: it is another interface by now", nic.name);
+            }
         }
         let fleet = self.fleet.as_mut().context("no worker runs")?;
         if self.interfaces.serves(nic, role, fleet.plan.workers) {

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::{
     fleet::{answers, collect},
     interfaces::{Role, absent},
+    options::Options,
     sockets::facts,
     state::State,
 };
 use crate::{
     forward::{mailbox::Command, rule::InterfaceId},
-    kernel::{ifreq::name_of, nic::Nic},
-    rules::rule::Rule,
+    kernel::{grace, ifreq::name_of, nic::Nic},
+    rules::{rule::Rule, set::RuleSet},
 };
 
 /// Rules that one event lets wait and that are named: an interface may have thousands.
@@ -60,10 +61,14 @@ impl State {
         // First, so that workers still know them when they handle what has been received.
         self.suspend(|_, rule| names.contains(&rule.matcher.interface).then(|| absent(&rule.matcher.interface)));
         for id in &strayed.lost {
+            if let Some(place) = self.interfaces.place_mut(*id) {
+                log::warn!("{} is gone: what needs it waits for it", place.name);
+            }
             self.let_go(*id);
         }
         if !strayed.renamed.is_empty() {
             self.rename(&strayed.renamed);
+            self.give_up_strangers(strayed.renamed.iter().map(|(_, name)| name));
         }
         self.suspend(|state, rule| {
             let mut waits = rule.outputs.iter().map(|output| state.interfaces.place(&output.interface));
@@ -93,13 +98,15 @@ impl State {
         }
     }
 
-    /// An interface is gone from this network namespace.
+    /// Gives an interface up, with its program, its sockets and their frames.
     fn let_go(&mut self, id: InterfaceId) {
-        let Some(place) = self.interfaces.place_mut(id) else { return };
-        let name = place.name.clone();
-        let Some(interface) = place.vacate(&mut self.program) else { return };
-        log::warn!("{name} is gone: what needs it waits for it");
+        let Some(interface) = self.interfaces.place_mut(id).and_then(|place| place.vacate(&mut self.program)) else {
+            return;
+        };
         self.offloads.restore(&interface.nic);
+        if interface.is_there() {
+            grace::wait_for_programs();
+        }
         let Some(fleet) = &mut self.fleet else { return };
         let (done, answer) = answers();
         for handle in &fleet.handles {
@@ -108,6 +115,12 @@ impl State {
         drop(done);
         // The sockets are closed here: that takes longer than a worker may be away.
         drop(collect(&answer, fleet.handles.len()));
+        let (done, answer) = answers();
+        for handle in &fleet.handles {
+            handle.post.send(Command::Reclaim { id, done: done.clone() });
+        }
+        drop(done);
+        collect(&answer, fleet.handles.len());
         fleet.take_back(&interface.promises);
     }
 
@@ -141,6 +154,18 @@ impl State {
         collect(&answer, fleet.handles.len());
     }
 
+    /// Gives up those of these names that nothing knows: who has their old names needs their frames. A zero-copy socket may hold the
+    /// memory of others, and stays.
+    fn give_up_strangers<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
+        for name in names.filter(|name| !is_named(&self.set, &self.options, name)).collect::<Vec<_>>() {
+            let Some((id, interface)) = self.interfaces.find(name) else { continue };
+            if !interface.zero_copy {
+                log::info!("{name}: nothing knows it by this name, and it is as it was without mcrd");
+                self.let_go(id);
+            }
+        }
+    }
+
     /// Outputs learn of a new address, MAC or MTU, and new queues of an ingress get sockets.
     fn refresh(&mut self) {
         let Self { fleet: Some(fleet), interfaces, .. } = self else { return };
@@ -172,14 +197,20 @@ impl State {
 
     /// Attaches what has come that active rules send to, or that the command line names.
     fn bring_back(&mut self) {
-        let absent: Vec<(String, Option<Nic>)> = self
+        let missing: Vec<(InterfaceId, String, Option<Nic>)> = self
             .interfaces
             .iter()
             .filter(|(_, place)| place.interface.is_none())
-            .map(|(_, place)| (place.name.clone(), place.tried.clone()))
+            .map(|(id, place)| (id, place.name.clone(), place.tried.clone()))
             .collect();
-        for (name, tried) in absent {
-            let Ok(nic) = Nic::read(&name) else { continue };
+        for (id, name, tried) in missing {
+            let Ok(nic) = Nic::read(&name) else {
+                // Why it could not be attached while it was there is no reason any more.
+                if let Some(place) = self.interfaces.place_mut(id) {
+                    (place.absent, place.tried) = (absent(&name), None);
+                }
+                continue;
+            };
             if tried.as_ref() == Some(&nic) {
                 continue;
             }
@@ -205,10 +236,13 @@ impl State {
     fn forget_names(&mut self) {
         if self.retiring.is_empty() && self.interfaces.iter().any(|(_, place)| place.interface.is_none()) {
             let Self { set, options, interfaces, .. } = self;
-            interfaces.prune(|name| {
-                let flags = options.iface_in.iter().chain(&options.iface_out);
-                flags.into_iter().any(|flag| flag == name) || set.iter().any(|rule| rule.names(name))
-            });
+            interfaces.prune(|name| is_named(set, options, name));
         }
     }
+}
+
+/// Whether a rule or a flag names an interface so.
+fn is_named(set: &RuleSet, options: &Options, name: &str) -> bool {
+    let mut flags = options.iface_in.iter().chain(&options.iface_out);
+    flags.any(|flag| flag == name) || set.iter().any(|rule| rule.names(name))
 }

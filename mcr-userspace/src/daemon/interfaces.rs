@@ -49,6 +49,8 @@ pub struct Interface {
     pub span: u32,
     /// Whether every queue has a socket.
     pub is_ingress: bool,
+    /// Receive queues that it had when the program was attached.
+    program_queues: u32,
     /// Frames that its sockets were promised.
     pub promises: Vec<Promise>,
     /// Its sockets by queue. They are the workers', which give them back before they are closed.
@@ -288,6 +290,13 @@ impl Interfaces {
                 .set_socket(interface.xsk_base + queue, &fd)
                 .with_context(|| format!("{}: queue {queue}: entering its socket", nic.name))?;
         }
+        if nic.driver == "veth" && nic.rx_queues > interface.program_queues {
+            // On queues that came later veth would not run it (docs/kernel.md).
+            program
+                .attach_again(nic.ifindex, interface.attachment)
+                .with_context(|| format!("{}: attaching the XDP program to its new queues", nic.name))?;
+            interface.program_queues = nic.rx_queues;
+        }
         Ok(())
     }
 
@@ -313,6 +322,7 @@ impl Interfaces {
             xsk_base,
             span,
             is_ingress: false,
+            program_queues: nic.rx_queues,
             promises: Vec::new(),
             sockets: BTreeMap::new(),
         })

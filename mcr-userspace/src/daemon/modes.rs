@@ -44,9 +44,11 @@ pub enum Answer {
 
 /// Attaches the program in the best way that `mode` allows, and asks for zero-copy. Where it is refused the program is gone again.
 pub fn grant(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<Grant> {
-    let granted = decide(nic, mode, |how| program.attach(nic.ifindex, how), || ask_for_zero_copy(nic));
-    if granted.is_err() {
-        // Nothing may be attached; and the error that matters is the first.
+    let mut is_attached = false;
+    let attach = |how| program.attach(nic.ifindex, how).inspect(|()| is_attached = true);
+    let granted = decide(nic, mode, attach, || ask_for_zero_copy(nic));
+    if granted.is_err() && is_attached {
+        // The error that matters is the first.
         let _ = program.detach(nic.ifindex);
     }
     granted

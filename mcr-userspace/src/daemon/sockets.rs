@@ -16,7 +16,7 @@ use crate::{
         plan::EgressFacts,
         rule::InterfaceId,
     },
-    kernel::nic::Nic,
+    kernel::{ifreq::name_of, nic::Nic},
     xsk::{
         port::{Bind, Port, Quota},
         umem::FILL_RING,
@@ -131,6 +131,8 @@ fn open_with(nic: &Nic, role: Role, wanted: &[u32], stock: &mut Stock) -> Result
         let is_owner = stock.zero_copy && share.sockets == 0 && is_first;
         let bind = if is_owner { Bind::ZeroCopy } else { Bind::Shared };
         let port = Port::open(&share.memory, &nic.name, queue, bind, Quota { fill, send })
+            // It is bound by name, and the name may have gone to another interface.
+            .and_then(|port| (name_of(nic.ifindex)? == nic.name).then_some(port).ok_or_else(gone))
             .map_err(|error| Refused { errno: error.raw_os_error(), error: explain(nic, queue, error) })?;
         opened.push((worker, queue, port));
         Ok(())
@@ -145,6 +147,10 @@ fn open_with(nic: &Nic, role: Role, wanted: &[u32], stock: &mut Stock) -> Result
             Err(refused)
         }
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENODEV)
 }
 
 /// What a failed bind means to the user.

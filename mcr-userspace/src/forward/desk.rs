@@ -7,7 +7,7 @@ use super::{
     store::Stores,
     table::{Entry, Table},
 };
-use crate::xsk::{frame::Frame, port::Port};
+use crate::xsk::frame::Frame;
 
 /// What a frame on its way out is: whose it is, and how it fared.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,9 +76,9 @@ impl Desk<'_> {
         }
     }
 
-    /// Takes back what is in the rings of a socket that the kernel has let go of. What was to be sent is lost.
-    pub fn reclaim(&mut self, port: &Port) {
-        for frame in self.stores.of(port.memory()).pool.reclaim(port.number()) {
+    /// Takes back what is in the rings of a socket of this UMEM and number that is closed. What was to be sent is lost.
+    pub fn reclaim(&mut self, memory: u8, number: u16) {
+        for frame in self.stores.of(memory).pool.reclaim(number) {
             self.drop(frame, OutputDrop::LinkDown);
         }
     }

@@ -53,12 +53,19 @@ pub enum Command {
     },
     /// These sockets are the worker's from now on.
     Attach(Attach),
-    /// An interface is gone: its sockets come back, to be closed, once what they have received is forwarded.
+    /// An interface is given up: its sockets come back, to be closed, once what they have received is forwarded.
     Detach {
         /// The interface's number.
         id: InterfaceId,
         /// Told then.
         done: Sender<Vec<Port>>,
+    },
+    /// The sockets that came back are closed: the frames in their rings are the worker's again.
+    Reclaim {
+        /// The interface's number.
+        id: InterfaceId,
+        /// Told when they are.
+        done: Sender<()>,
     },
     /// What had one number has the other from now on, all at once.
     Renumber {

@@ -53,6 +53,8 @@ pub struct Worker {
     barriers: Vec<Barrier>,
     /// What has to wait until no packet is in hand: it changes what sockets and interfaces there are.
     deferred: Vec<Command>,
+    /// Sockets that were given back, until their frames are: interface, UMEM and number of each.
+    closing: Vec<(InterfaceId, u8, u16)>,
     stopping: bool,
     batch: Vec<Frame>,
 }
@@ -70,6 +72,7 @@ impl Worker {
             mailbox,
             barriers: Vec::new(),
             deferred: Vec::new(),
+            closing: Vec::new(),
             stopping: false,
             batch: Vec::new(),
         }
@@ -216,7 +219,7 @@ impl Worker {
                     self.bound.iter_mut().map(|bound| bound.received + u64::from(bound.port.waiting())).collect();
                 self.barriers.push(Barrier { until, done });
             }
-            Command::Detach { .. } | Command::Renumber { .. } => self.deferred.push(command),
+            Command::Detach { .. } | Command::Reclaim { .. } | Command::Renumber { .. } => self.deferred.push(command),
             Command::Stop => self.stopping = true,
         }
     }
@@ -234,9 +237,10 @@ impl Worker {
         let own = self.bound.iter().position(|bound| bound.interface == id && bound.queue == self.id);
         let ingress = Ingress { ifindex, partial_checksums };
         let interface = place(&mut self.interfaces, id).get_or_insert(Interface { ingress, egress: None });
-        // An egress that is there has frames lined up.
-        if interface.egress.is_none() {
-            interface.egress = own.map(|port| Egress::new(facts, port));
+        match &mut interface.egress {
+            // It has frames lined up.
+            Some(egress) => egress.facts = facts,
+            none => *none = own.map(|port| Egress::new(facts, port)),
         }
         // Whoever waited may have given up.
         let _ = done.send(());
@@ -244,7 +248,9 @@ impl Worker {
 
     /// A number that none of the sockets has.
     fn free_number(&self) -> u16 {
-        (0..=u16::MAX).find(|number| self.bound.iter().all(|bound| bound.port.number() != *number)).unwrap_or_default()
+        let bound = self.bound.iter().map(|bound| bound.port.number());
+        let taken: Vec<u16> = bound.chain(self.closing.iter().map(|(.., number)| *number)).collect();
+        (0..=u16::MAX).find(|number| !taken.contains(number)).unwrap_or_default()
     }
 
     /// Does what had to wait until no packet was in hand.
@@ -253,6 +259,10 @@ impl Worker {
             match command {
                 // Whoever waited may have given up.
                 Command::Detach { id, done } => drop(done.send(self.detach(id))),
+                Command::Reclaim { id, done } => {
+                    self.reclaim(id);
+                    let _ = done.send(());
+                }
                 Command::Renumber { moves, done } => {
                     self.renumber(&moves);
                     let _ = done.send(());
@@ -262,7 +272,7 @@ impl Worker {
         }
     }
 
-    /// Lets go of an interface that is gone. What it has received is still forwarded, and every frame that was in its rings comes back.
+    /// Lets go of an interface. What it has received is still forwarded; what is in its rings is the kernel's until they are closed.
     fn detach(&mut self, id: InterfaceId) -> Vec<Port> {
         let mut batch = std::mem::take(&mut self.batch);
         for at in 0..self.bound.len() {
@@ -286,10 +296,22 @@ impl Worker {
                 barrier.until.remove(at);
             });
             egresses(&mut self.interfaces).filter(|egress| egress.port > at).for_each(|egress| egress.port -= 1);
-            Desk { stores: &mut self.stores, table: &self.table, counters: &self.counters }.reclaim(&port);
+            self.closing.push((id, port.memory(), port.number()));
             ports.push(port);
         }
         ports
+    }
+
+    /// Takes back what was in the rings of an interface's sockets, which are closed.
+    fn reclaim(&mut self, id: InterfaceId) {
+        let Self { stores, table, counters, closing, .. } = self;
+        let desk = &mut Desk { stores, table, counters };
+        closing.retain(|(interface, memory, number)| {
+            if *interface == id {
+                desk.reclaim(*memory, *number);
+            }
+            *interface != id
+        });
     }
 
     /// Gives interfaces other numbers.

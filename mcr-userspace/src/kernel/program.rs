@@ -136,23 +136,32 @@ impl Program {
 
     /// Attaches the program to an interface; its packets are counted from then on.
     pub fn attach(&mut self, ifindex: u32, attachment: Attachment) -> io::Result<()> {
+        // Known by another name: its counters must not be touched.
+        if self.links.contains_key(&ifindex) {
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
         let zero = PerCpuValues::try_from(vec![[0; Verdict::COUNT]; self.cpus])?;
         self.verdicts.insert(ifindex, zero, 0).map_err(io::Error::other)?;
+        self.link(ifindex, attachment).inspect_err(|_| {
+            // It was put there above, and nothing counts in it.
+            let _ = self.verdicts.remove(&ifindex);
+        })
+    }
+
+    /// Attaches the program anew where it is attached; its packets are counted on. For a moment none is steered.
+    pub fn attach_again(&mut self, ifindex: u32, attachment: Attachment) -> io::Result<()> {
+        self.detach(ifindex)?;
+        self.link(ifindex, attachment)
+    }
+
+    fn link(&mut self, ifindex: u32, attachment: Attachment) -> io::Result<()> {
         let mode = match attachment {
             Attachment::Driver => XdpMode::Driver,
             Attachment::Skb => XdpMode::Skb,
         };
-        match self.xdp().attach_to_if_index(ifindex, mode) {
-            Ok(link) => {
-                self.links.insert(ifindex, link);
-                Ok(())
-            }
-            Err(error) => {
-                // It was put there above, and nothing counts in it.
-                let _ = self.verdicts.remove(&ifindex);
-                Err(attach_error(error))
-            }
-        }
+        let link = self.xdp().attach_to_if_index(ifindex, mode).map_err(attach_error)?;
+        self.links.insert(ifindex, link);
+        Ok(())
     }
 
     /// Detaches the program; no packet of the interface is steered from then on. Its counters stay.

@@ -32,7 +32,8 @@ impl Capture {
     /// Starts it, and waits until it listens.
     pub fn start(namespace: &Namespace) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let words = ["-i", "v3", "-Z", "root", "-U", "-n", "--immediate-mode", "-B", "16384", "-w"];
+        // A place in its ring is as large as a packet may be, so a small one makes room for many.
+        let words = ["-i", "v3", "-Z", "root", "-U", "-n", "--immediate-mode", "-s", "2048", "-B", "16384", "-w"];
         let file = directory.path().join("v3.pcap");
         let process = Process::spawn(namespace.command("tcpdump").args(words).arg(&file).arg("udp"))?;
         until("tcpdump listening", SOON, || Ok(process.stderr().contains("listening on").then_some(())))?;
