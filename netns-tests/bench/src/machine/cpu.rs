@@ -14,11 +14,11 @@ pub const SENDER: usize = 0;
 /// The CPU that forwards: workers, processes. What it sends it also receives for the sink.
 pub const RELAY: usize = 1;
 
-/// Words that start a program on the forwarder's CPU.
-pub const ON_RELAY: [&str; 3] = ["taskset", "-c", "1"];
+/// Words that start a program on the forwarder's CPU, before other programs there: mcr's workers see to that by themselves.
+pub const ON_RELAY: [&str; 6] = ["nice", "-n", "-20", "taskset", "-c", "1"];
 /// Words that start a program which binds what forwards to the last CPU that it may run on, and whose other threads must not be
 /// there: a worker that spins leaves them nothing.
-pub const ON_BOTH: [&str; 3] = ["taskset", "-c", "0,1"];
+pub const ON_BOTH: [&str; 6] = ["nice", "-n", "-20", "taskset", "-c", "0,1"];
 
 /// Binds the calling thread.
 pub fn bind(cpu: usize) -> Result<()> {

@@ -23,7 +23,7 @@ pub fn described(profile: &str) -> String {
 }
 
 /// A spinning worker binds itself to the last CPU; one that sleeps is not bound, so the whole process is.
-fn on(profile: &str) -> [&'static str; 3] {
+fn on(profile: &str) -> [&'static str; 6] {
     if profile == "low-latency" { ON_BOTH } else { ON_RELAY }
 }
 

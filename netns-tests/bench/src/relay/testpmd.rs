@@ -1,14 +1,21 @@
 //! DPDK's testpmd over AF_XDP. It swaps in Ethernet addresses and leaves all else as it was.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 use netns_tests::{
     dpdk,
     process::{self, Process},
+    programs,
 };
 
-use crate::{load::stage::Stage, machine::cpu::RELAY};
+use crate::{
+    load::stage::Stage,
+    machine::cpu::{ON_BOTH, RELAY},
+};
 
 /// Where Debian has libraries, below the root of its packages.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -20,29 +27,32 @@ pub fn lacks() -> Option<String> {
 
 /// See [`super::Contender::described`].
 pub fn described() -> String {
-    let version = dpdk::fetched().and_then(|root| {
-        let mut command = command(Command::new(root.join("usr/bin/dpdk-testpmd")), &root);
-        process::run(command.arg("--version"))
+    let said = dpdk::fetched().and_then(|root| {
+        let mut command = Command::new(root.join("usr/bin/dpdk-testpmd"));
+        command.envs(libraries(&root));
+        // It tells its version on the way to whatever it does, and needs neither memory nor the lock of another that runs.
+        process::finish(command.args("-v --in-memory --no-huge -m 64 --no-pci --no-telemetry -- --help".split(' ')))
     });
     // EAL: RTE Version: 'DPDK 22.11.11'
-    let version = version.unwrap_or_default();
-    let version = version.split('\'').nth(1).unwrap_or("DPDK").to_owned();
-    format!("{version}: dpdk-testpmd {}", words().join(" "))
+    let said = said.map(|finished| finished.stdout + &finished.stderr).unwrap_or_default();
+    let version = said.lines().find_map(|line| line.strip_prefix("EAL: RTE Version: '")).unwrap_or("DPDK");
+    let version = version.trim_end_matches('\'');
+    format!("{version}: {} dpdk-testpmd {}", ON_BOTH.join(" "), words().join(" "))
 }
 
 /// Starts it between v1 and v2.
 pub fn start(stage: &Stage) -> Result<Process> {
     let root = dpdk::fetched()?;
-    let mut command = command(stage.network.relay().command(root.join("usr/bin/dpdk-testpmd")), &root);
+    let mut command = stage.network.relay().command(root.join("usr/bin/dpdk-testpmd"));
     // Each thread binds itself; the one that forwards is on the forwarder's CPU.
-    Process::spawn(command.args(words()).args(["--stats-period", "3600"]))
+    command.args(words()).args(["--stats-period", "3600"]);
+    Process::spawn(programs::before(&ON_BOTH, &command).envs(libraries(&root)))
 }
 
-/// With its libraries, which are not where the loader looks.
-fn command(mut command: Command, root: &Path) -> Command {
+/// Its libraries are not where the loader looks.
+fn libraries(root: &Path) -> [(&'static str, PathBuf); 2] {
     let libraries = root.join(LIBRARIES);
-    command.env("LD_LIBRARY_PATH", &libraries).env("LIBXDP_OBJECT_PATH", libraries.join("bpf"));
-    command
+    [("LIBXDP_OBJECT_PATH", libraries.join("bpf")), ("LD_LIBRARY_PATH", libraries)]
 }
 
 fn words() -> Vec<String> {
