@@ -6,7 +6,7 @@ use crate::layout::{HEAD, MAGIC, PAYLOAD};
 
 /// The head of the packet that the program runs for.
 #[inline(always)]
-pub fn head(ctx: &XdpContext) -> Option<&mut [u8; HEAD]> {
+pub fn head(ctx: &mut XdpContext) -> Option<&mut [u8; HEAD]> {
     if ctx.data() + HEAD > ctx.data_end() {
         return None;
     }

@@ -23,8 +23,8 @@ static EGRESS: DevMap = DevMap::with_max_entries(1, 0);
 
 /// Forwards a packet of the bench.
 #[xdp]
-fn rewrite(ctx: XdpContext) -> u32 {
-    let Some(head) = head(&ctx) else { return xdp_action::XDP_PASS };
+fn rewrite(mut ctx: XdpContext) -> u32 {
+    let Some(head) = head(&mut ctx) else { return xdp_action::XDP_PASS };
     if !is_ours(head) || head[22] < 2 {
         return xdp_action::XDP_PASS;
     }

@@ -35,11 +35,11 @@ static ORDERS: Array<Orders> = Array::with_max_entries(1, 0);
 
 /// The next packet, at its time.
 #[xdp]
-fn send(ctx: XdpContext) -> u32 {
+fn send(mut ctx: XdpContext) -> u32 {
     let Some(orders) = ORDERS.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: one sender runs at a time, and the bench reads and writes the orders when none does.
     let orders = unsafe { &mut *orders };
-    let Some(head) = head(&ctx) else { return xdp_action::XDP_ABORTED };
+    let Some(head) = head(&mut ctx) else { return xdp_action::XDP_ABORTED };
     let number = orders.next;
     orders.next += 1;
     let now = wait(orders, number);

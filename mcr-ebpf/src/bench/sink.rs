@@ -28,14 +28,15 @@ static DELAYS: Array<u64> = Array::with_max_entries(CLASSES, 0);
 
 /// Takes every packet of the bench.
 #[xdp]
-fn sink(ctx: XdpContext) -> u32 {
-    let Some(head) = head(&ctx) else { return xdp_action::XDP_PASS };
+fn sink(mut ctx: XdpContext) -> u32 {
+    let bytes = ctx.data_end() - ctx.data();
+    let Some(head) = head(&mut ctx) else { return xdp_action::XDP_PASS };
     if !is_ours(head) {
         return xdp_action::XDP_PASS;
     }
     if let Some(tally) = TALLY.get_ptr_mut(0) {
         // SAFETY: array entries live as long as the map, and one program runs at a time.
-        count(unsafe { &mut *tally }, head, ctx.data_end() - ctx.data());
+        count(unsafe { &mut *tally }, head, bytes);
     }
     xdp_action::XDP_DROP
 }
