@@ -1,7 +1,11 @@
 //! The experiment that this project was founded on: fifty senders on one bridge, fifty receivers on another, 3,000 packets a
 //! second each, and between them one mcrd or fifty socats; and one stream of 150,000 packets a second for a minute.
 
-use std::{net::Ipv4Addr, thread::sleep, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use netns_tests::{
@@ -107,7 +111,7 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
     interrupt::check()?;
 
     let pids = relay.pids();
-    let before = cpu_seconds(&pids)?;
+    let (before, start) = (cpu_seconds(&pids)?, Instant::now());
     let senders = (0..STREAMS).map(|i| part(i).send(each('s', i), "e0", Share::Many)).collect::<Result<Vec<_>>>()?;
     while senders.iter().map(Process::running).collect::<Result<Vec<_>>>()?.contains(&true) {
         interrupt::check()?;
@@ -117,7 +121,7 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
     for (i, sender) in (0..).zip(senders) {
         sent += part(i).sent(sender)?.packets;
     }
-    let used = cpu_seconds(&pids)? - before;
+    let share = (cpu_seconds(&pids)? - before) / start.elapsed().as_secs_f64();
     let memory = resident_kib(&pids)?;
     let mut delivered = 0;
     for (i, receiver) in (0..).zip(receivers) {
@@ -131,7 +135,7 @@ fn bridge(bench: &mut Bench, contender: Contender, seconds: u64) -> Result<()> {
         (What::BridgeDelivered, delivered as f64),
         (What::BridgeLost, (sent - delivered) as f64),
         (What::BridgeProcesses, pids.len() as f64),
-        (What::BridgeCpu, 100.0 * used / seconds as f64),
+        (What::BridgeCpu, 100.0 * share),
         (What::BridgeMemory, memory as f64 / 1024.0),
         (What::BridgeSteps, f64::from(relay.steps)),
     ] {
