@@ -125,7 +125,7 @@ pub const QUICK: Plan = Plan {
         overload: 10,
         founding: 20,
     },
-    limit: 170,
+    limit: 155,
 };
 
 #[cfg(test)]
