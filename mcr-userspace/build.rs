@@ -1,47 +1,10 @@
-//! Builds the XDP program from `mcr-ebpf` and leaves the object as `OUT_DIR/mcr`, to be embedded.
+//! Builds the XDP program, to be embedded as `OUT_DIR/mcr`.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::{env, fs};
+use std::{path::Path, process::ExitCode};
 
-#[path = "../xtask/src/bpf.rs"]
-mod bpf;
+#[path = "../mcr-ebpf/embed.rs"]
+mod embed;
 
 fn main() -> ExitCode {
-    match build() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("cargo::error={error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn build() -> Result<(), String> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace");
-    let ebpf = workspace.join("mcr-ebpf");
-    for input in ["src", "Cargo.toml", "Cargo.lock", ".cargo/config.toml", "../mcr-common/src"] {
-        println!("cargo::rerun-if-changed={}", ebpf.join(input).display());
-    }
-    println!("cargo::rerun-if-env-changed={}", bpf::OVERRIDE);
-
-    let rustc = bpf::rustc().map_err(|why| format!("{why}. To install one: cargo xtask setup"))?;
-    println!("cargo::rerun-if-changed={}", rustc.display());
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    // target/<profile>/build/<package>/out -> target/ebpf: one build for every profile and for clippy.
-    let target = out.ancestors().nth(4).expect("OUT_DIR is in the target directory").join("ebpf");
-    let status = bpf::cargo(&ebpf, &rustc)
-        .args(["build", "--quiet", "--locked", "--release", "--target-dir"])
-        .arg(&target)
-        .status()
-        .map_err(|why| format!("cargo did not start in {}: {why}", ebpf.display()))?;
-    if !status.success() {
-        return Err(format!(
-            "{} did not build for BPF; its errors are below. When bpf-linker or core is missing: cargo xtask setup",
-            ebpf.display()
-        ));
-    }
-    let object = target.join("bpfel-unknown-none/release/mcr");
-    fs::copy(&object, out.join("mcr")).map_err(|why| format!("{} was not copied: {why}", object.display()))?;
-    Ok(())
+    embed::embed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../mcr-ebpf"), "mcr")
 }

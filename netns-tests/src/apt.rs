@@ -45,6 +45,20 @@ impl Apt {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
+    /// The names of packages and of all that they need, directly or not.
+    pub fn needed(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let kinds = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
+        let without: Vec<String> = kinds.iter().map(|kind| format!("--no-{kind}")).collect();
+        let words = ["depends", "--recurse"].into_iter().chain(without.iter().map(String::as_str));
+        let text = self.run("apt-cache", &words.chain(packages.iter().copied()).collect::<Vec<_>>())?;
+        // A package's own line begins at the margin; a virtual one stands in brackets.
+        Ok(text
+            .lines()
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()))
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// Downloads packages and unpacks them, one over the other, into `directory`.
     pub fn unpack(&self, packages: &[String], directory: &Path) -> Result<()> {
         let debs = self.root.join("debs");

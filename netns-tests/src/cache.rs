@@ -13,6 +13,9 @@ use crate::apt::Apt;
 /// Names the directory in place of `~/.cache/mcr/vm`, which is called so since kernels are most of it.
 pub const DIRECTORY: &str = "MCR_VM_CACHE";
 
+/// Debian's oldest suite that is tested: what is made for it runs on the later ones too.
+pub const SUITE: &str = "bookworm";
+
 /// The directory, while no other process changes it.
 pub struct Cache {
     directory: PathBuf,

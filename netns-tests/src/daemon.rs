@@ -89,7 +89,12 @@ impl Daemon {
 
     /// [`start`](Self::start) with files that exist already, of a daemon that was killed.
     pub fn start_with(files: Files, namespace: &Namespace, flags: &[&str]) -> Result<Self> {
-        let process = Process::spawn(&mut files.command(namespace, flags)?)?;
+        Self::start_by(&[], files, namespace, flags)
+    }
+
+    /// [`start_with`](Self::start_with) by words that execute it in place, such as `taskset`.
+    pub fn start_by(words: &[&str], files: Files, namespace: &Namespace, flags: &[&str]) -> Result<Self> {
+        let process = Process::spawn(&mut programs::before(words, &files.command(namespace, flags)?))?;
         let daemon = Self { process, files };
         until("an answer on mcrd's control socket", SOON, || {
             if let Some(status) = daemon.process.ended()? {

@@ -14,6 +14,7 @@ pub mod programs;
 
 pub mod apt;
 pub mod cache;
+pub mod dpdk;
 pub mod smcroute;
 
 pub mod connection;

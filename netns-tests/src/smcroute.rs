@@ -11,14 +11,12 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, SUITE},
     deadline::{SOON, until},
     netns::Namespace,
     process::{self, Process},
 };
 
-/// Debian's oldest suite that is tested: what is made for it runs on the later ones too.
-const SUITE: &str = "bookworm";
 /// Its package, and what it is called in the cache.
 const PACKAGE: &str = "smcroute";
 

@@ -1,5 +1,6 @@
-//! Every developer action: `cargo xtask setup`, `build`, `run`, `test` and `check`.
+//! Every developer action: `cargo xtask setup`, `build`, `run`, `test`, `check` and `bench`.
 
+mod bench;
 mod bpf;
 mod build;
 mod check;
@@ -36,6 +37,8 @@ enum Action {
     Test(test::Args),
     /// Check format, lints, documentation, licences and advisories
     Check,
+    /// Measure mcr and what else forwards multicast, side by side: docs/performance.md
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,5 +63,6 @@ fn act(action: Action) -> anyhow::Result<()> {
         Action::Demo { soak } => demo::demo(soak),
         Action::Test(args) => test::run(&args),
         Action::Check => check::run(),
+        Action::Bench(args) => bench::run(args),
     }
 }

@@ -77,7 +77,11 @@ fn bpf_rust() -> Result<()> {
 }
 
 /// Installs packages, the lists fetched first when one of them is not known.
-fn packages(lacks: &[Lack]) -> Result<()> {
+///
+/// # Errors
+///
+/// apt-get fails, or root is not to be had.
+pub fn packages(lacks: &[Lack]) -> Result<()> {
     let lists: Vec<&[String]> = lacks
         .iter()
         .filter_map(|lack| match lack {

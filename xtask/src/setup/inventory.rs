@@ -55,16 +55,16 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("zstd", &["zstd"]),
 ];
 
+/// Programs that only `cargo xtask bench` needs.
+const BENCH_PROGRAMS: &[(&str, &[&str])] = &[("nft", &["nftables"]), ("taskset", &["util-linux"])];
+
 /// C headers, and their packages.
 const HEADERS: &[(&str, &str)] = &[("libelf.h", "libelf-dev"), ("zlib.h", "zlib1g-dev")];
 
 /// All that is needed, with its state.
 pub fn take() -> Vec<Item> {
     let mut items = rust_items();
-    for (name, packages) in PROGRAMS {
-        let packages = || Lack::Packages(packages.iter().map(|list| (*list).to_owned()).collect());
-        items.push(Item { what: (*name).to_owned(), state: found(program(name)).ok_or_else(packages) });
-    }
+    items.extend(programs(PROGRAMS));
     for (name, package) in HEADERS {
         let path = ["/usr/include", "/usr/local/include"].map(|dir| Path::new(dir).join(name));
         let path = path.into_iter().find(|path| path.is_file());
@@ -73,6 +73,18 @@ pub fn take() -> Vec<Item> {
     }
     items.push(Item { what: "cargo-deny".to_owned(), state: found(program("cargo-deny")).ok_or(Lack::CargoDeny) });
     items
+}
+
+/// What only `cargo xtask bench` needs, with its state.
+pub fn for_bench() -> Vec<Item> {
+    programs(BENCH_PROGRAMS).collect()
+}
+
+fn programs(list: &'static [(&str, &[&str])]) -> impl Iterator<Item = Item> {
+    list.iter().map(|(name, packages)| {
+        let packages = || Lack::Packages(packages.iter().map(|list| (*list).to_owned()).collect());
+        Item { what: (*name).to_owned(), state: found(program(name)).ok_or_else(packages) }
+    })
 }
 
 /// Rust for the host and for BPF, and what goes with the LLVM of the latter.

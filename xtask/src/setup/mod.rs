@@ -61,6 +61,18 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
+/// Installs what only `cargo xtask bench` needs. What cannot be had is told: the bench then leaves out whoever needs it, and
+/// says so.
+pub fn ensure_bench() {
+    let lacks: Vec<Lack> = inventory::for_bench().into_iter().filter_map(|item| item.state.err()).collect();
+    if let Err(error) = install::packages(&lacks) {
+        eprintln!("{error:#}");
+    }
+    for text in inventory::for_bench().iter().filter_map(lacking) {
+        eprintln!("{text}");
+    }
+}
+
 fn lacking(item: &Item) -> Option<String> {
     item.state.as_ref().err().map(|lack| format!("{}: {}", item.what, remedy(lack)))
 }

@@ -98,10 +98,7 @@ fn interfaces(t: &mut Table) {
         .rule(STREAM, &["v8 source=203.0.113.5 vlan=12"])
         .sent(IN, same)
         .out("v9", IN, |p| (p.source, p.tag) = (Ipv4Addr::new(203, 0, 113, 5), Some(super::tags::tag(12))));
-    t.row("a rule that waits for an address takes nothing")
-        .rule(STREAM, &["v8"])
-        .sent(IN, same)
-        .passes("pass_no_rule");
+    t.row("a rule that waits for an address takes nothing").rule(STREAM, &["v8"]).sent(IN, same).passes("pass_no_rule");
     t.row("an output that waits for an address costs the other nothing")
         .rule(STREAM, &["v2", "v8"])
         .sent(IN, same)

@@ -1,0 +1,4 @@
+//! What figures come to: medians and spread, ratios, goals.
+
+pub mod goals;
+pub mod spread;
