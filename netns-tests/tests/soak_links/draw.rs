@@ -65,18 +65,18 @@ impl Random {
     /// The next step.
     pub fn op(&mut self, model: &Model) -> Op {
         match self.below(100) {
-            0..36 => {
+            0..40 => {
                 let i = self.below(RULES);
                 Op::Add { name: rule_name(i), rule: self.rule(i), wait: self.percent(60), replace: self.percent(60) }
             }
-            36..58 => {
+            40..65 => {
                 let name = rule_name(self.below(RULES));
                 // One that is there, mostly.
                 let others: Vec<String> = model.rules.keys().filter(|name| *name != KEEPER).cloned().collect();
                 Op::Delete(if self.percent(90) { self.of(&others).unwrap_or(name) } else { name })
             }
-            58..61 => Op::Reload(self.file(model)),
-            61..70 => {
+            65..68 => Op::Reload(self.file(model)),
+            68..76 => {
                 Op::Packet(self.of(&model.rules.keys().cloned().collect::<Vec<_>>()).expect("the keeper is there"))
             }
             _ => {

@@ -15,16 +15,17 @@ use serde_json::{Value, json};
 
 use crate::{
     draw::{Event, Op},
-    model::{DEVICES, Model, Place, Rule, name},
+    model::{DEVICES, Device, Model, Place, Rule, name},
 };
 
 /// Where the far ends of the pairs are.
 const FAR: &str = "far";
 /// Where devices are moved to.
 pub const AWAY: &str = "away";
-/// Rules of the daemon at most: a slot that leaks is missed soon.
+/// Rules of the daemon at most: few, so that the kernel's table is small, and read soon.
 const LIMIT: u32 = 256;
 
+/// The namespaces, the daemon, and the connection over which it is asked.
 pub struct World {
     pub network: Network,
     pub daemon: Daemon,
@@ -42,27 +43,27 @@ impl World {
         Ok(Self { network, daemon, connection })
     }
 
-    /// Takes a step; whether mcrd accepts it. The model is as before the step.
-    pub fn take(&mut self, op: &Op, model: &Model) -> Result<bool> {
+    /// Takes a step; why mcrd refuses it, where it does. The model is as before the step.
+    pub fn take(&mut self, op: &Op, model: &Model) -> Result<Option<String>> {
         let request = match op {
             Op::Add { name, rule, wait, replace } => {
                 json!({ "command": "rule_add", "rule": rule.json(name), "wait": wait, "replace": replace })
             }
             Op::Delete(name) => json!({ "command": "rule_del", "name": name }),
-            Op::Reload(rules) => return self.reload(rules).map(|()| true),
+            Op::Reload(rules) => return self.reload(rules).map(|()| None),
             Op::Link(device, event) => {
                 for (label, lines) in lines(*device, *event, model) {
                     self.network.ip(label, &lines)?;
                 }
-                return Ok(true);
+                return Ok(None);
             }
             Op::Packet(rule) => {
-                self.send([&model.rules[rule]], model)?;
-                return Ok(true);
+                self.send(&model.rules[rule], model)?;
+                return Ok(None);
             }
         };
         let answer = self.connection.ask(&request)?;
-        Ok(answer.get("error").is_none())
+        Ok(answer["error"]["message"].as_str().map(String::from))
     }
 
     /// Has mcrd read a file with these rules.
@@ -81,22 +82,18 @@ impl World {
         make_all(&self.network, to)
     }
 
-    /// Sends one packet for each of these rules whose ingress is there and up; which these are.
-    pub fn send<'a>(&self, rules: impl IntoIterator<Item = &'a Rule>, model: &Model) -> Result<Vec<&'a Rule>> {
-        let mut sent = Vec::new();
-        for rule in rules {
-            let ingress = |device: &usize| {
-                let device = &model.devices[*device];
-                device.place == Place::Relay && device.name == rule.ingress && device.is_up
-            };
-            let Some(device) = (0..DEVICES).find(ingress) else { continue };
-            let matcher = &rule.matcher;
-            let mut packet = Packet::new(matcher.group, matcher.ports.map_or(1_234, |(_, last)| last));
-            packet.source = matcher.source.unwrap_or(packet.source);
-            Wire::open(self.network.namespace(FAR), &far(device))?.send(&packet.frame())?;
-            sent.push(rule);
-        }
-        Ok(sent)
+    /// Sends a packet for a rule whose ingress is there and up; whether it is.
+    pub fn send(&self, rule: &Rule, model: &Model) -> Result<bool> {
+        let is_ingress = |device: &usize| {
+            let device = &model.devices[*device];
+            device.place == Place::Relay && device.name == rule.ingress && device.is_up
+        };
+        let Some(device) = (0..DEVICES).find(is_ingress) else { return Ok(false) };
+        let matcher = &rule.matcher;
+        let mut packet = Packet::new(matcher.group, matcher.ports.map_or(1_234, |(_, last)| last));
+        packet.source = matcher.source.unwrap_or(packet.source);
+        Wire::open(self.network.namespace(FAR), &far(device))?.send(&packet.frame())?;
+        Ok(true)
     }
 
     /// The counters now.
@@ -119,7 +116,7 @@ fn far(device: usize) -> String {
 
 fn make_all(network: &Network, model: &Model) -> Result<()> {
     for (number, device) in model.devices.iter().enumerate() {
-        let crate::model::Device { name, queues, is_up, has_address, .. } = *device;
+        let Device { name, queues, is_up, has_address, .. } = *device;
         for (label, lines) in lines(number, Event::Make { name, queues, is_up, has_address }, model) {
             network.ip(label, &lines)?;
         }
