@@ -14,7 +14,7 @@ use crate::apt::Apt;
 pub const DIRECTORY: &str = "MCR_VM_CACHE";
 
 /// Debian's oldest suite that is tested: what is made for it runs on the later ones too.
-pub const SUITE: &str = "bookworm";
+const SUITE: &str = "bookworm";
 
 /// The directory, while no other process changes it.
 pub struct Cache {
@@ -50,6 +50,23 @@ impl Cache {
     /// Where `name` is, once it is [kept](Self::keep).
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// The directory `name` with Debian's packages unpacked in it; they are fetched first where it lacks `file`.
+    pub fn unpacked(
+        &self,
+        name: &str,
+        file: &str,
+        packages: impl FnOnce(&Apt) -> Result<Vec<String>>,
+    ) -> Result<PathBuf> {
+        if !self.path(name).join(file).is_file() {
+            let apt = self.apt(&[SUITE])?;
+            let packages = packages(&apt)?;
+            let unpacked = self.empty("unpacked")?;
+            apt.unpack(&packages, &unpacked)?;
+            self.keep(&unpacked, name)?;
+        }
+        Ok(self.path(name))
     }
 
     /// An empty directory to make something in.

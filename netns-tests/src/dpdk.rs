@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::cache::{Cache, SUITE};
+use crate::cache::Cache;
 
 /// testpmd, what it loads at run time, and libraries that are not in a package called so; 23 is the libraries' version in that
 /// suite.
@@ -17,18 +17,12 @@ const NAME: &str = "dpdk";
 
 /// The root of the unpacked packages in the cache, with `usr/bin/dpdk-testpmd` in it; fetched first where the cache lacks it.
 pub fn fetched() -> Result<PathBuf> {
-    let cache = Cache::lock()?;
-    let root = cache.path(NAME);
-    if !root.join("usr/bin/dpdk-testpmd").is_file() {
-        let apt = cache.apt(&[SUITE])?;
+    Cache::lock()?.unpacked(NAME, "usr/bin/dpdk-testpmd", |apt| {
         let is_library = |name: &str| {
             name.starts_with("lib") && !name.ends_with("-dev") && !SYSTEM.iter().any(|of| name.starts_with(of))
         };
         let mut needed = apt.needed(&PACKAGES)?;
         needed.retain(|name| PACKAGES.contains(&name.as_str()) || is_library(name));
-        let unpacked = cache.empty("unpacked")?;
-        apt.unpack(&needed, &unpacked)?;
-        cache.keep(&unpacked, NAME)?;
-    }
-    Ok(root)
+        Ok(needed)
+    })
 }

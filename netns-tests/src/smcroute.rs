@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::{
-    cache::{Cache, SUITE},
+    cache::Cache,
     deadline::{SOON, until},
     netns::Namespace,
     process::{self, Process},
@@ -29,14 +29,8 @@ pub struct Smcroute {
 
 /// The directory of smcroute's programs in the cache; fetched first where the cache lacks them.
 pub fn fetched() -> Result<PathBuf> {
-    let cache = Cache::lock()?;
-    let programs = cache.path(PACKAGE).join("usr/sbin");
-    if !programs.join("smcrouted").is_file() {
-        let unpacked = cache.empty("unpacked")?;
-        cache.apt(&[SUITE])?.unpack(&[PACKAGE.to_owned()], &unpacked)?;
-        cache.keep(&unpacked, PACKAGE)?;
-    }
-    Ok(programs)
+    let root = Cache::lock()?.unpacked(PACKAGE, "usr/sbin/smcrouted", |_| Ok(vec![PACKAGE.to_owned()]))?;
+    Ok(root.join("usr/sbin"))
 }
 
 impl Smcroute {

@@ -83,12 +83,12 @@ impl Fleet {
     /// Waits until every packet that the kernel has steered by now, and not lost, has been handled; whether that was so in time.
     pub fn settle(posts: &[Post]) -> bool {
         grace::wait_for_programs();
-        let (done, answers) = channel();
-        for post in posts {
-            post.send(Command::Barrier { done: done.clone() });
-        }
-        drop(done);
-        wait_for(&answers, posts.len())
+        ask(posts, |done| Command::Barrier { done }).len() == posts.len()
+    }
+
+    /// Gives each worker a command, and waits for their answers; those that came.
+    pub fn ask<T>(&self, command: impl Fn(Sender<T>) -> Command) -> Vec<T> {
+        ask(self.handles.iter().map(|handle| &handle.post), command)
     }
 
     /// The number of the stock for sockets of this kind that the kernel lets join, if there is one.
@@ -147,8 +147,16 @@ impl Fleet {
     }
 }
 
+/// As [`Fleet::ask`], by their mailboxes.
+fn ask<'a, T>(posts: impl IntoIterator<Item = &'a Post>, command: impl Fn(Sender<T>) -> Command) -> Vec<T> {
+    let (done, answers) = answers();
+    let asked = posts.into_iter().map(|post| post.send(command(done.clone()))).count();
+    drop(done);
+    collect(&answers, asked)
+}
+
 /// Waits for `count` answers; says so where one does not come in time, and returns those that came.
-pub fn collect<T>(answers: &Receiver<T>, count: usize) -> Vec<T> {
+fn collect<T>(answers: &Receiver<T>, count: usize) -> Vec<T> {
     let all: Vec<T> = (0..count).map_while(|_| answers.recv_timeout(PATIENCE).ok()).collect();
     if all.len() < count {
         log::warn!("a worker did not answer within {} s", PATIENCE.as_secs());

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::{
-    fleet::{answers, collect},
     interfaces::{Role, absent},
     options::Options,
     sockets::facts,
@@ -108,19 +107,9 @@ impl State {
             grace::wait_for_programs();
         }
         let Some(fleet) = &mut self.fleet else { return };
-        let (done, answer) = answers();
-        for handle in &fleet.handles {
-            handle.post.send(Command::Detach { id, done: done.clone() });
-        }
-        drop(done);
         // The sockets are closed here: that takes longer than a worker may be away.
-        drop(collect(&answer, fleet.handles.len()));
-        let (done, answer) = answers();
-        for handle in &fleet.handles {
-            handle.post.send(Command::Reclaim { id, done: done.clone() });
-        }
-        drop(done);
-        collect(&answer, fleet.handles.len());
+        drop(fleet.ask(|done| Command::Detach { id, done }));
+        fleet.ask(|done| Command::Reclaim { id, done });
         fleet.take_back(&interface.promises);
     }
 
@@ -145,13 +134,9 @@ impl State {
                 place.enter(interface, &self.program);
             }
         }
-        let Some(fleet) = &self.fleet else { return };
-        let (done, answer) = answers();
-        for handle in &fleet.handles {
-            handle.post.send(Command::Renumber { moves: moves.clone(), done: done.clone() });
+        if let Some(fleet) = &self.fleet {
+            fleet.ask(|done| Command::Renumber { moves: moves.clone(), done });
         }
-        drop(done);
-        collect(&answer, fleet.handles.len());
     }
 
     /// Gives up those of these names that nothing knows: who has their old names needs their frames. A zero-copy socket may hold the

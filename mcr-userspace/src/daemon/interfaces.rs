@@ -120,10 +120,7 @@ impl Place {
     pub fn vacate(&mut self, program: &mut Program) -> Option<Interface> {
         self.tried = None;
         let interface = self.leave(program)?;
-        if let Err(error) = program.detach(interface.nic.ifindex) {
-            // A deleted interface took its program along.
-            log::debug!("{}: detaching: {error}", self.name);
-        }
+        detach(&interface, program);
         if let Err(error) = program.forget(interface.nic.ifindex) {
             log::error!("{}: taking back its counters: {error}", self.name);
         }
@@ -152,12 +149,16 @@ pub struct Interfaces {
 impl Interfaces {
     /// The interface with sockets of this name.
     pub fn find(&self, name: &str) -> Option<(InterfaceId, &Interface)> {
-        self.iter().find(|(_, place)| place.name == name).and_then(|(id, place)| Some((id, place.interface.as_ref()?)))
+        self.named(name).and_then(|(id, place)| Some((id, place.interface.as_ref()?)))
     }
 
     /// The place of this name.
     pub fn place(&self, name: &str) -> Option<&Place> {
-        self.iter().map(|(_, place)| place).find(|place| place.name == name)
+        self.named(name).map(|(_, place)| place)
+    }
+
+    fn named(&self, name: &str) -> Option<(InterfaceId, &Place)> {
+        self.iter().find(|(_, place)| place.name == name)
     }
 
     /// The place with this number.
@@ -177,7 +178,7 @@ impl Interfaces {
 
     /// The number of this name, whether or not there is such an interface.
     pub fn id(&mut self, name: &str) -> InterfaceId {
-        if let Some((id, _)) = self.iter().find(|(_, place)| place.name == name) {
+        if let Some((id, _)) = self.named(name) {
             return id;
         }
         let free = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
@@ -348,13 +349,14 @@ impl Interfaces {
 
     /// Detaches the program from all of them: nothing is steered from then on.
     pub fn detach_all(&self, program: &mut Program) {
-        for (_, place) in self.iter() {
-            let Some(interface) = &place.interface else { continue };
-            if let Err(error) = program.detach(interface.nic.ifindex) {
-                // A deleted interface took its program along.
-                log::debug!("{}: detaching: {error}", place.name);
-            }
-        }
+        self.iter().filter_map(|(_, place)| place.interface.as_ref()).for_each(|interface| detach(interface, program));
+    }
+}
+
+fn detach(interface: &Interface, program: &mut Program) {
+    if let Err(error) = program.detach(interface.nic.ifindex) {
+        // A deleted interface took its program along.
+        log::debug!("{}: detaching: {error}", interface.nic.name);
     }
 }
 
