@@ -7,6 +7,7 @@ mod maps;
 mod find;
 mod steer;
 mod count;
+mod object;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use mcr_common::counter::Verdict;
@@ -23,14 +24,3 @@ fn mcr(ctx: XdpContext) -> u32 {
         }
     }
 }
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // Nothing here panics; the verifier would refuse the loop if anything could.
-    loop {}
-}
-
-/// The kernel lets only GPL-compatible programs use some helpers; the object is also under the GPL.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "license")]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
