@@ -66,7 +66,8 @@ pub fn open(
     fleet: &mut Fleet,
 ) -> anyhow::Result<(usize, Vec<Opened>, Vec<Promise>)> {
     let promises = |stock, opened: &[Opened]| {
-        let of = |(worker, _, port): &Opened| Promise { stock, worker: *worker, frames: port.quota(), sockets: 1 };
+        let of =
+            |(worker, _, port): &Opened| Promise { stock, worker: *worker, frames: port.quota().frames(), sockets: 1 };
         opened.iter().map(of).collect()
     };
     if let Some(number) = fleet.open_stock(zero_copy) {

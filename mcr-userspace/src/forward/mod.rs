@@ -10,6 +10,7 @@ pub mod rewrite;
 pub mod mailbox;
 pub mod table;
 pub mod store;
+pub mod depth;
 pub mod desk;
 pub mod egress;
 pub mod passage;

@@ -9,6 +9,7 @@ use mcr_common::{
 };
 
 use super::{
+    depth::Depth,
     desk::Desk,
     egress::Egress,
     fetch,
@@ -35,13 +36,16 @@ pub struct Bound {
     pub queue: u32,
     /// Packets received over it, to tell when those of a moment have been.
     pub received: u64,
+    /// How many may wait there.
+    pub depth: Depth,
 }
 
 impl Bound {
-    /// Gives the kernel frames to receive into.
+    /// Gives the kernel frames to receive into: all of its quota, unless packets would only wait in them.
     #[inline]
     pub fn refill(&mut self, stores: &mut Stores) {
-        self.port.refill(&mut stores.of(self.port.memory()).pool);
+        let frames = self.depth.of(self.port.quota().fill);
+        self.port.refill(&mut stores.of(self.port.memory()).pool, frames);
     }
 }
 

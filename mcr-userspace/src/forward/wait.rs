@@ -13,14 +13,17 @@ use crate::config::Profile;
 const FULL_BATCH: usize = 64;
 /// The time over which the rate of packets is averaged.
 const MEMORY: Duration = Duration::from_millis(1);
-/// Packets a second from which naps cost less than a wake-up for each packet. Below, none waits for anything but its wake-up.
+/// Packets a second from which naps cost less than a wake-up for each packet, where timers are exact. Below, none waits for
+/// anything but its wake-up.
 const BUSY: f32 = 24_000.0;
-/// A nap while there is traffic: with the timer's slack at 1 ns it ends a few microseconds late, and the profile may add 100 us.
-const NAP: Duration = Duration::from_micros(50);
-/// A nap where few packets come in one: there waking up is what costs, on several workers the more.
-const LONG_NAP: Duration = Duration::from_micros(85);
-/// Packets of a nap that are worth waking up for.
-const WORTH_IT: usize = 8;
+/// What naps while there is traffic may add to a packet's way: the profile promises 100 us.
+const AWAY: Duration = Duration::from_micros(95);
+/// Where naps end later than this, as on many virtual machines, a timer costs as much as a packet's wake-up, which comes sooner.
+const EXACT: Duration = Duration::from_micros(25);
+/// How often that is looked at again, by a nap.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Weight of the last nap in how late naps end.
+const LAST: f32 = 1.0 / 16.0;
 
 /// Decides how to wait.
 #[derive(Debug)]
@@ -29,6 +32,11 @@ pub struct Waiter {
     since: Instant,
     /// Packets a second.
     rate: f32,
+    /// How much later than asked for naps end, in seconds: some microseconds on a machine of one's own, half of a nap and more on
+    /// some virtual ones.
+    late: f32,
+    /// When it last napped.
+    napped: Instant,
 }
 
 /// What to do now.
@@ -45,7 +53,7 @@ pub enum Wait {
 impl Waiter {
     /// For a worker that starts now.
     pub fn new(profile: Profile, now: Instant) -> Self {
-        Self { profile, since: now, rate: 0.0 }
+        Self { profile, since: now, rate: 0.0, late: 0.0, napped: now }
     }
 
     /// After a round that handled `packets`: what to do.
@@ -65,13 +73,28 @@ impl Waiter {
         self.rate = self.rate * memory / (memory + passed) + packets as f32 / (memory + passed);
         if packets >= FULL_BATCH {
             Wait::Not
-        } else if self.rate < BUSY {
+        } else if self.rate < BUSY || !self.is_exact() && now - self.napped < AGAIN {
             Wait::Sleep
-        } else if packets < WORTH_IT {
-            Wait::Nap(LONG_NAP)
         } else {
-            Wait::Nap(NAP)
+            self.napped = now;
+            // Where it was not exact, all of it tells.
+            let late = if self.is_exact() { self.late } else { 0.0 };
+            Wait::Nap(AWAY.saturating_sub(Duration::from_secs_f32(late)))
         }
+    }
+
+    /// Whether naps end when they should.
+    #[inline]
+    fn is_exact(&self) -> bool {
+        self.late <= EXACT.as_secs_f32()
+    }
+
+    /// A nap that was to be so long was so long in truth: the next is asked for accordingly.
+    #[inline]
+    pub fn napped(&mut self, asked: Duration, took: Duration) {
+        // One that the machine itself kept from ending says nothing about the timer.
+        let late = took.saturating_sub(asked).min(AWAY).as_secs_f32();
+        self.late += (late - self.late) * LAST;
     }
 }
 
@@ -137,6 +160,42 @@ mod tests {
             assert!(waits(rate).iter().all(|wait| matches!(wait, Wait::Nap(_))), "{rate}");
         }
         assert!(waits(5_000_000.0).contains(&Wait::Not), "a full batch is followed up at once");
+    }
+
+    /// The waits of a busy worker on a machine whose naps end late: so many of them, 100 us apart.
+    fn busy(waiter: &mut Waiter, late: Duration, waits: u32) -> Vec<Wait> {
+        (0..waits)
+            .map(|_| {
+                let now = waiter.since + Duration::from_micros(100);
+                let wait = waiter.after(15, || now);
+                if let Wait::Nap(time) = wait {
+                    waiter.napped(time, time + late);
+                }
+                wait
+            })
+            .collect()
+    }
+
+    #[test]
+    fn naps_that_end_a_little_late_are_asked_for_shorter() {
+        let (mut waiter, late) = (Waiter::new(Profile::Efficient, Instant::now()), Duration::from_micros(15));
+        let waits = busy(&mut waiter, late, 1_000);
+        let Some(Wait::Nap(last)) = waits.last() else { panic!("{waits:?}") };
+        let away = *last + late;
+        assert!(away <= AWAY + Duration::from_micros(1) && away >= AWAY - Duration::from_micros(1), "{last:?}");
+    }
+
+    #[test]
+    fn where_naps_end_much_too_late_it_sleeps_and_looks_again() {
+        let mut waiter = Waiter::new(Profile::Efficient, Instant::now());
+        busy(&mut waiter, Duration::from_micros(60), 1_000);
+        let naps = |waits: Vec<Wait>| waits.iter().filter(|wait| matches!(wait, Wait::Nap(_))).count();
+        // 5 s.
+        let slow = naps(busy(&mut waiter, Duration::from_micros(60), 50_000));
+        assert!((4..=5).contains(&slow), "{slow}");
+        // Another host, after a migration.
+        busy(&mut waiter, Duration::from_micros(3), 300_000);
+        assert_eq!(naps(busy(&mut waiter, Duration::from_micros(3), 100)), 100);
     }
 
     #[test]

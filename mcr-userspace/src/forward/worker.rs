@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     counters::WorkerCounters,
+    depth::Depth,
     desk::Desk,
     egress::Egress,
     mailbox::{Attach, Command, Mailbox},
@@ -28,6 +29,8 @@ use crate::{
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 /// Packets whose memory is fetched ahead together: each is a few cache lines, and no more than these are on their way at once.
 const AHEAD: usize = 16;
+/// So many packets take a while. Where there are fewer, they are sent before anything else is done.
+const MANY: usize = 64;
 /// How long the end waits for frames under way.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -96,7 +99,9 @@ impl Worker {
             }
             let wait = waiter.after(handled, Instant::now);
             if let Wait::Nap(time) = wait {
+                let began = Instant::now();
                 wait::nap(time);
+                waiter.napped(time, began.elapsed());
             } else if wait == Wait::Sleep {
                 let sending = self.bound.iter().any(|bound| bound.port.sending() > 0);
                 let timeout = if sending {
@@ -108,8 +113,10 @@ impl Worker {
                 };
                 // A socket with something to send is left out: poll would send it, and keep what the kernel says to itself.
                 let fds = self.bound.iter().filter(|bound| bound.port.sending() == 0).map(|bound| bound.port.fd());
-                wait::sleep(fds.chain([self.mailbox.fd()]), &mut set, timeout);
-                self.mailbox.clear();
+                wait::sleep([self.mailbox.fd()].into_iter().chain(fds), &mut set, timeout);
+                if set.first().is_some_and(|mailbox| mailbox.revents != 0) {
+                    self.mailbox.clear();
+                }
             }
         }
         self.drain();
@@ -123,20 +130,27 @@ impl Worker {
         for at in 0..self.bound.len() {
             let n = self.receive(at, &mut batch);
             if n == 0 {
-                self.bound[at].refill(&mut self.stores);
                 continue;
             }
             let interface = self.bound[at].interface;
             handled += n;
+            if n >= MANY || self.bound[at].depth.is_cut() {
+                // The kernel is not to run out of frames meanwhile.
+                self.bound[at].refill(&mut self.stores);
+            }
             // After the packets were taken: see `mailbox`.
             self.read_mail();
             self.forward(interface, &mut batch);
-            self.bound[at].refill(&mut self.stores);
         }
         self.batch = batch;
+        self.flush();
+        for bound in &mut self.bound {
+            let waiting = bound.port.waiting();
+            bound.depth.measure(bound.received, waiting, Instant::now);
+            bound.refill(&mut self.stores);
+        }
         self.read_mail();
         self.catch_up();
-        self.flush();
         self.table.sweep();
         self.answer_barriers();
         self.counters.frames_free.set(self.stores.free());
@@ -230,7 +244,7 @@ impl Worker {
         }
         for (queue, mut port) in ports {
             port.set_number(self.free_number());
-            let mut bound = Bound { port, interface: id, queue, received: 0 };
+            let mut bound = Bound { port, interface: id, queue, received: 0, depth: Depth::default() };
             bound.refill(&mut self.stores);
             self.bound.push(bound);
         }

@@ -58,6 +58,13 @@ pub struct Quota {
     pub send: u32,
 }
 
+impl Quota {
+    /// All of them.
+    pub fn frames(self) -> u32 {
+        self.fill + self.send
+    }
+}
+
 /// Whether an egress takes packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -197,9 +204,10 @@ impl Port {
         self.sending
     }
 
-    /// Frames that it may hold in all.
-    pub fn quota(&self) -> u32 {
-        self.quota.fill + self.quota.send
+    /// Frames that it may hold.
+    #[inline]
+    pub fn quota(&self) -> Quota {
+        self.quota
     }
 
     /// Keeps at least so many frames with the kernel for receiving.
@@ -222,11 +230,11 @@ impl Port {
         n
     }
 
-    /// Gives the kernel frames to receive into, as far as the pool has them, up to the target.
+    /// Gives the kernel frames to receive into, as far as the pool has them, until those and the packets that wait are `most`.
     #[inline]
-    pub fn refill(&mut self, pool: &mut Pool) {
-        while self.receiving < self.quota.fill {
-            let want = (self.quota.fill - self.receiving).min(BATCH as u32) as usize;
+    pub fn refill(&mut self, pool: &mut Pool, most: u32) {
+        while self.receiving < most {
+            let want = (most - self.receiving).min(BATCH as u32) as usize;
             let mut n = 0;
             while n < want
                 && let Some(frame) = pool.lend(self.number)

@@ -7,7 +7,7 @@ use clap::{Parser, builder::PossibleValuesParser};
 use mcr_bench::{
     interrupt,
     judge::goals,
-    machine::{about::Machine, cpu},
+    machine::{about::Machine, clear, cpu},
     measure::{Bench, MEASURES},
     plan::{FULL, QUICK},
     relay::Contender,
@@ -33,6 +33,8 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    // `RUST_LOG=mcr_bench=debug` shows each trial.
+    env_logger::init();
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,6 +58,7 @@ fn run(args: &Args) -> Result<()> {
     eprint!("{}", table::entries(&results).printed());
     eprintln!("\n{}\n", results.machine.pinning);
 
+    let _cleared = clear::clear(cpu::RELAY);
     let mut bench = Bench { plan, contenders, results, began: start };
     for (name, measure) in MEASURES {
         if args.measure.is_empty() || args.measure.iter().any(|wanted| wanted == name) {

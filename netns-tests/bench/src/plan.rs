@@ -13,6 +13,8 @@ pub struct Plan {
     pub repeats: u32,
     /// Repeats of all else.
     pub others: u32,
+    /// How near the two sides of the border between loss and none must come, as a factor.
+    pub near: f64,
     /// Seconds of one trial of a search.
     pub trial: f64,
     /// Seconds of the trial that confirms what a search found.
@@ -71,8 +73,9 @@ pub const FULL: Plan = Plan {
     streams: &[1, 50],
     repeats: 5,
     others: 3,
-    trial: 0.3,
-    confirm: 2.0,
+    near: 1.02,
+    trial: 0.2,
+    confirm: 0.8,
     outputs: &[1, 2, 4, 6, 8],
     latency: &[(100, 4.0), (1_000, 2.0), (10_000, 2.0), (150_000, 2.0)],
     cpu: 5.0,
@@ -99,33 +102,34 @@ pub const FULL: Plan = Plan {
 /// Under three minutes.
 pub const QUICK: Plan = Plan {
     extent: "quick",
-    sizes: &[64, 256, 1024],
+    sizes: &[64, 1024],
     streams: &[50],
     repeats: 1,
     others: 1,
+    near: 1.05,
     trial: 0.08,
     confirm: 0.2,
     outputs: &[1, 8],
-    latency: &[(100, 0.7), (1_000, 0.5), (10_000, 0.5), (150_000, 0.5)],
-    cpu: 0.8,
+    latency: &[(100, 0.5), (1_000, 0.4), (10_000, 0.4), (150_000, 0.4)],
+    cpu: 0.6,
     rules: &[1, 10_000],
     adds: 10,
     idle: 0.6,
-    overload: 0.5,
+    overload: 2.0,
     bridge: 3,
-    chain: 2.0,
+    chain: 1.0,
     budget: Budget {
-        throughput: 50,
+        throughput: 45,
         outputs: 20,
-        latency: 30,
-        cpu: 20,
-        rules: 15,
+        latency: 25,
+        cpu: 15,
+        rules: 10,
         control: 5,
         idle: 10,
-        overload: 10,
+        overload: 15,
         founding: 20,
     },
-    limit: 155,
+    limit: 170,
 };
 
 #[cfg(test)]

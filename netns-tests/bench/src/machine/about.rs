@@ -55,7 +55,8 @@ impl Machine {
             pinning: format!(
                 "sender, and softirq of what the relay receives, on CPU {SENDER}; relay (mcrd's worker, testpmd's core, \
                  socat's processes), and softirq of what the sink receives from it, on CPU {RELAY}; forwarders in the \
-                 kernel run in the sender's softirq; the dual bridge is not pinned"
+                 kernel run in the sender's softirq; interrupts and kernel threads that may run elsewhere are kept off \
+                 CPU {RELAY}; the dual bridge is not pinned"
             ),
             commit: format!("{}{changed}", git(&["rev-parse", "--short", "HEAD"]).trim()),
             load: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),

@@ -1,8 +1,6 @@
 //! The search for the highest rate without loss: throughput in the words of RFC 2544, by bisection. Pure: rates in, verdicts
 //! back.
 
-/// How near the two sides of the border must come: 2 %.
-const NEAR: f64 = 1.02;
 /// Below this part of the rate that it was asked for, a sender has not offered it.
 const REACHED: f64 = 0.9;
 /// The slowest rate that is worth a trial.
@@ -11,12 +9,14 @@ const LEAST: f64 = 500.0;
 /// Trials in a row in which the sender must fall short to be taken for the limit: once may be the machine's hiccup.
 const SHORT: u32 = 3;
 /// Trials after which it is enough, however near the two sides are.
-const TRIALS: u32 = 24;
+const TRIALS: u32 = 16;
 
 /// One search.
 #[derive(Clone, Debug)]
 pub struct Search {
     guess: f64,
+    /// How near the two sides of the border must come.
+    near: f64,
     /// The highest rate at which nothing was lost.
     low: Option<f64>,
     /// The lowest rate at which something was lost.
@@ -29,9 +29,9 @@ pub struct Search {
 }
 
 impl Search {
-    /// A search that begins near `guess`, in packets a second.
-    pub fn near(guess: f64) -> Self {
-        Self { guess: guess.max(LEAST), low: None, high: None, stride: 1.15, short: 0, trials: 0 }
+    /// A search that begins with `guess`, in packets a second, and ends when both sides of the border are as `near` as this factor.
+    pub fn new(guess: f64, near: f64) -> Self {
+        Self { guess: guess.max(LEAST), near, low: None, high: None, stride: 1.15, short: 0, trials: 0 }
     }
 
     /// The next rate to try; `None` when the border is found.
@@ -41,7 +41,7 @@ impl Search {
             (None, None) => Some(self.guess),
             (Some(low), None) => Some(low * self.stride),
             (None, Some(high)) => (high > LEAST).then_some((high / self.stride).max(LEAST)),
-            (Some(low), Some(high)) => (high / low > NEAR).then_some((low * high).sqrt()),
+            (Some(low), Some(high)) => (high / low > self.near).then_some((low * high).sqrt()),
         }
     }
 
@@ -63,11 +63,6 @@ impl Search {
         self.low = Some(reached.min(asked).max(self.low.unwrap_or(0.0)));
     }
 
-    /// A longer trial at the rate found lost something: the border is below, and looked for from 5 % below.
-    pub fn tell_unconfirmed(&mut self, found: f64) {
-        *self = Self { high: Some(found), stride: 1.05, ..Self::near(found) };
-    }
-
     /// The highest rate without loss so far; 0 when there was none.
     pub fn found(&self) -> f64 {
         self.low.unwrap_or(0.0)
@@ -83,10 +78,12 @@ impl Search {
 mod tests {
     use super::*;
 
+    const NEAR: f64 = 1.02;
+
     /// Searches with a forwarder that loses above `border` and a sender that reaches `most`; what was found, and in how many
     /// trials.
     fn search(guess: f64, border: f64, most: f64) -> (Search, u32) {
-        let (mut search, mut trials) = (Search::near(guess), 0);
+        let (mut search, mut trials) = (Search::new(guess, NEAR), 0);
         while let Some(rate) = search.next() {
             trials += 1;
             assert!(trials < 60, "{search:?}");
@@ -121,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_sender_that_falls_a_little_short_is_no_limit_and_no_endless_search() {
-        let (mut search, mut trials) = (Search::near(500_000.0), 0);
+        let (mut search, mut trials) = (Search::new(500_000.0, NEAR), 0);
         while let Some(rate) = search.next() {
             trials += 1;
             search.tell(rate, rate * 0.95, rate * 0.95 <= 700_000.0);
@@ -134,15 +131,5 @@ mod tests {
     fn nothing_passes() {
         let (found, _) = search(100_000.0, 0.0, 1e6);
         assert_eq!((found.found(), found.is_limited()), (0.0, false));
-    }
-
-    #[test]
-    fn an_unconfirmed_rate_is_searched_for_below() {
-        let (mut found, _) = search(100_000.0, 100_000.0, 1e6);
-        found.tell_unconfirmed(found.found());
-        while let Some(rate) = found.next() {
-            found.tell(rate, rate, rate <= 96_000.0);
-        }
-        assert!((94_000.0..=96_000.0).contains(&found.found()), "{found:?}");
     }
 }

@@ -198,7 +198,19 @@ impl Job {
 impl Running {
     /// One trial.
     pub fn trial(&mut self, trial: &Trial) -> Result<Outcome> {
-        self.stage.trial(trial, self.job.streams(), self.to, self.job.outputs)
+        let outcome = self.stage.trial(trial, self.job.streams(), self.to, self.job.outputs)?;
+        if log::log_enabled!(log::Level::Debug) {
+            let told = self.daemon.as_ref().map(Daemon::stats).transpose()?.map(|stats| stats.totals);
+            let told = told.map(|totals| (totals.dropped, totals.output_dropped));
+            let Outcome { expected, wrong, sender_dropped, .. } = outcome;
+            let (lost, rate) = (outcome.lost(), outcome.rate());
+            let delays = [0.5, 0.99, 1.0].map(|part| outcome.delays.quantile(part));
+            log::debug!(
+                "{trial:?}: {rate:.0} a second, {lost} of {expected} lost, {wrong} wrong, {sender_dropped} by the \
+                 sender's interface; delays {delays:?} ns; mcr has dropped {told:?}"
+            );
+        }
+        Ok(outcome)
     }
 
     /// Its processes; none where the kernel does it all.
