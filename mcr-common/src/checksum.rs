@@ -1,5 +1,7 @@
 //! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
+use crate::wire::IPV4_MIN_LEN;
+
 /// A running one's complement sum of 16-bit big-endian words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
@@ -44,6 +46,16 @@ impl Sum {
             sum += u64::from(u16::from_be_bytes([*last, 0]));
         }
         Self(sum)
+    }
+
+    /// Adds an IPv4 header: the same as [`bytes`](Self::bytes), sooner where it has no options.
+    #[inline]
+    #[must_use]
+    pub fn header(self, header: &[u8]) -> Self {
+        let Ok(fixed) = <&[u8; IPV4_MIN_LEN]>::try_from(header) else { return self.bytes(header) };
+        let word = |at: usize| u64::from(u32::from_ne_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]));
+        let sum = word(0) + word(4) + word(8) + word(12) + word(16);
+        Self(self.0 + u64::from(u16::from_be(fold(sum))))
     }
 
     /// The sum in 16 bits, not complemented.
@@ -158,6 +170,10 @@ mod tests {
                 .chunks(2)
                 .fold(Sum::default(), |sum, w| sum.word(u16::from_be_bytes([w[0], *w.get(1).unwrap_or(&0)])));
             assert_eq!(Sum::default().bytes(&bytes[..length]).fold(), slow.fold(), "length {length}");
+        }
+        for words in 5..=15 {
+            let header = &bytes[..words * 4];
+            assert_eq!(Sum::default().header(header).fold(), Sum::default().bytes(header).fold(), "{words} words");
         }
         assert_eq!(Sum::default().bytes(&[0xff; 1500]).fold(), 0xffff);
     }

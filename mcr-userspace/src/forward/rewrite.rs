@@ -16,18 +16,20 @@ pub fn rewrite(buffer: &mut [u8], length: usize, datagram: &Datagram, new: &Rewr
     let (ip, udp_at) = (usize::from(datagram.ip_offset), usize::from(datagram.udp_offset));
     let addresses = Change::default().address(datagram.source, new.source).address(datagram.group, new.group);
 
-    let header = &mut buffer[ip..udp_at];
-    let old_ttl = word(header, ipv4::TTL);
-    let old_tos = word(header, 0);
-    header[ipv4::TTL] = new.ttl;
-    header[ipv4::TOS] = new.tos;
-    let change = addresses.word(old_ttl, word(header, ipv4::TTL)).word(old_tos, word(header, 0));
+    let header: &mut [u8; wire::IPV4_MIN_LEN] = part(buffer, ip);
+    // Each checksummed word is read and written whole: a read of bytes that were just written one by one waits for them.
+    let (old_tos, old_ttl) = (word(header, 0), word(header, ipv4::TTL));
+    let new_tos = old_tos & 0xff00 | u16::from(new.tos);
+    let new_ttl = old_ttl & 0x00ff | u16::from(new.ttl) << 8;
+    let change = addresses.word(old_ttl, new_ttl).word(old_tos, new_tos);
     let checksum = change.apply(word(header, ipv4::CHECKSUM));
+    put(header, 0, new_tos);
+    put(header, ipv4::TTL, new_ttl);
     put(header, ipv4::CHECKSUM, checksum);
     header[ipv4::SOURCE..ipv4::SOURCE + 4].copy_from_slice(&new.source.to_be_bytes());
     header[ipv4::DESTINATION..ipv4::DESTINATION + 4].copy_from_slice(&new.group.to_be_bytes());
 
-    let header = &mut buffer[udp_at..udp_at + wire::UDP_LEN];
+    let header: &mut [u8; wire::UDP_LEN] = part(buffer, udp_at);
     put(header, udp::DESTINATION_PORT, new.port);
     // RFC 768: 0 is no checksum and stays; a computed 0 is sent as all ones.
     let checksum = word(header, udp::CHECKSUM);
@@ -59,6 +61,12 @@ fn retag(buffer: &mut [u8], length: usize, ip: usize, vlan: Option<u16>) -> usiz
     }
     put(buffer, at, wire::ETHERTYPE_IPV4);
     length - ip + to
+}
+
+/// A header's fixed part: one check of bounds for all of its fields.
+#[inline]
+fn part<const N: usize>(buffer: &mut [u8], at: usize) -> &mut [u8; N] {
+    buffer[at..].first_chunk_mut().expect("a valid packet has its headers")
 }
 
 #[inline]

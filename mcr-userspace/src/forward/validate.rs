@@ -17,7 +17,7 @@ pub fn end_of_packet(frame: &[u8], datagram: &Datagram) -> Option<usize> {
         return None;
     }
     // The sum over a sound header, its checksum included, is all ones.
-    (Sum::default().bytes(frame.get(ip..udp_at)?).fold() == 0xffff).then_some(end)
+    (Sum::default().header(frame.get(ip..udp_at)?).fold() == 0xffff).then_some(end)
 }
 
 /// Completes a partial UDP checksum: virtual interfaces leave only the pseudo-header's folded sum there (`CHECKSUM_PARTIAL`,
