@@ -20,6 +20,9 @@ const BUSY: f32 = 24_000.0;
 const AWAY: Duration = Duration::from_micros(95);
 /// Where naps end later than this, as on many virtual machines, a timer costs as much as a packet's wake-up, which comes sooner.
 const EXACT: Duration = Duration::from_micros(25);
+/// There, from so many packets a second on, it does not pause: most of the CPU is at work anyway, and a virtual CPU that halts may
+/// be back too late for what the rings hold.
+const FULL: f32 = 300_000.0;
 /// How often that is looked at again, by a nap.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Weight of the last nap in how late naps end.
@@ -71,9 +74,10 @@ impl Waiter {
         // A moving average whose weights fall off with time: each packet is one over the memory, and fades.
         let memory = MEMORY.as_secs_f32();
         self.rate = self.rate * memory / (memory + passed) + packets as f32 / (memory + passed);
-        if packets >= FULL_BATCH {
+        let naps = self.is_exact() || now - self.napped >= AGAIN;
+        if packets >= FULL_BATCH || self.rate >= FULL && !naps {
             Wait::Not
-        } else if self.rate < BUSY || !self.is_exact() && now - self.napped < AGAIN {
+        } else if self.rate < BUSY || !naps {
             Wait::Sleep
         } else {
             self.napped = now;
@@ -190,6 +194,9 @@ mod tests {
         let mut waiter = Waiter::new(Profile::Efficient, Instant::now());
         busy(&mut waiter, Duration::from_micros(60), 1_000);
         let naps = |waits: Vec<Wait>| waits.iter().filter(|wait| matches!(wait, Wait::Nap(_))).count();
+        waiter.rate = FULL * 1.5;
+        let since = waiter.since;
+        assert_eq!(waiter.after(2, || since), Wait::Not);
         // 5 s.
         let slow = naps(busy(&mut waiter, Duration::from_micros(60), 50_000));
         assert!((4..=5).contains(&slow), "{slow}");

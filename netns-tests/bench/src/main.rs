@@ -27,7 +27,7 @@ struct Args {
     /// Only these measures
     #[arg(long, num_args = 1.., value_parser = PossibleValuesParser::new(MEASURES.map(|(name, _)| name)))]
     measure: Vec<String>,
-    /// Where results.json, results.csv and index.html go
+    /// Where results.json, results.csv, index.html and the charts go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -70,7 +70,11 @@ fn run(args: &Args) -> Result<()> {
     results.seconds = start.elapsed().as_secs_f64();
     show(&results);
     report::write(&results, &args.out).context("writing the results")?;
-    println!("\n{:.0} s; results.json, results.csv and index.html are in {}", results.seconds, args.out.display());
+    println!(
+        "\n{:.0} s; results.json, results.csv, index.html and the charts are in {}",
+        results.seconds,
+        args.out.display()
+    );
     // What was left out is said in the results; what broke while it ran is a failure of the run too.
     ensure!(results.failures.is_empty(), "{} of the measurements failed: see above", results.failures.len());
     Ok(())

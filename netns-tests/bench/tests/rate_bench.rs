@@ -54,6 +54,7 @@ fn one_contender_is_measured_and_reported() -> Result<()> {
     let lines = fs::read_to_string(out.path().join("results.csv"))?.lines().count();
     assert_eq!(lines, figures.len() + 1);
     assert!(fs::read_to_string(out.path().join("index.html"))?.contains("<svg"));
+    assert!(fs::read_to_string(out.path().join("cpu.svg"))?.starts_with("<svg"));
     Ok(())
 }
 

@@ -1,24 +1,21 @@
 //! One page with everything in it, and nothing from elsewhere.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::fmt::Write;
 
 use anyhow::Result;
 
 use super::{
-    chart::{self, Series},
+    charts::Chart,
     table::{self, Sheet},
 };
-use crate::{
-    relay::Contender,
-    results::{Key, Results, What},
-};
+use crate::results::Results;
 
 const STYLE: &str = "body{font:15px sans-serif;max-width:1000px;margin:2em auto;padding:0 1em}\
 table{border-collapse:collapse;margin:.5em 0 1.5em}td,th{padding:.25em .7em;border-bottom:1px solid #ccc;text-align:left}\
 td.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%;height:auto}.bad{color:#b00;font-weight:bold}";
 
 /// The page.
-pub fn page(results: &Results) -> Result<String> {
+pub fn page(results: &Results, charts: &[Chart]) -> Result<String> {
     let machine = &results.machine;
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mcr bench</title>\n\
@@ -43,73 +40,14 @@ pub fn page(results: &Results) -> Result<String> {
     }
     page += &html(&table::goals(&results.goals));
     page += &html(&table::entries(results));
-    for svg in charts(results)? {
-        page += &svg;
+    for chart in charts {
+        page += &chart.svg;
     }
     for sheet in table::sheets(results) {
         page += &html(&sheet);
     }
     page += "</body></html>\n";
     Ok(page)
-}
-
-fn charts(results: &Results) -> Result<Vec<String>> {
-    let mut charts = Vec::new();
-    let streams: BTreeSet<u32> = results.of(What::Throughput).map(|(key, _)| key.streams).collect();
-    for streams in streams.into_iter().rev() {
-        let title = format!("Zero-loss throughput, {streams} streams");
-        charts.push(grouped(results, What::Throughput, &title, |key| {
-            (key.streams == streams).then(|| (key.size, format!("{} B", key.size)))
-        })?);
-    }
-    if results.of(What::Outputs).next().is_some() {
-        let title = "Zero-loss throughput over outputs of one interface, packets out";
-        charts.push(grouped(results, What::Outputs, title, |key| {
-            Some((key.outputs, format!("{} outputs", key.outputs)))
-        })?);
-    }
-    if results.of(What::Cpu).next().is_some() {
-        let title = "CPU of the system over the bare wire, 150,000 packets/s of 1024 B";
-        charts.push(grouped(results, What::Cpu, title, |key| {
-            (key.contender != Contender::Wire).then(|| (0, "50 streams".to_owned()))
-        })?);
-    }
-    let rates: BTreeSet<u32> = results.delays.keys().map(|(_, rate)| *rate).collect();
-    for rate in rates {
-        let of = results.delays.iter().filter(|((_, at), delays)| *at == rate && delays.count() > 0);
-        let series: Vec<Series<f64>> = of
-            .map(|((contender, _), delays)| {
-                let points = delays.curve().into_iter().map(|(ns, part)| (ns as f64 / 1e3, part * 100.0));
-                (contender.name().to_owned(), points.collect())
-            })
-            .collect();
-        let title = format!("One-way latency at {rate} packets/s");
-        charts.push(chart::lines(&title, ("us (logarithmic)", "% of the packets within"), true, &series)?);
-    }
-    Ok(charts)
-}
-
-/// Bars of medians: `group` says in which group a figure stands, by rank and name, if in any.
-fn grouped(
-    results: &Results,
-    what: What,
-    title: &str,
-    group: impl Fn(&Key) -> Option<(u32, String)>,
-) -> Result<String> {
-    let groups: BTreeSet<(u32, String)> = results.of(what).filter_map(|(key, _)| group(key)).collect();
-    let groups: Vec<(u32, String)> = groups.into_iter().collect();
-    let mut series: Vec<Series<usize>> = Vec::new();
-    for (key, figure) in results.of(what) {
-        let (Some(group), Some(median)) = (group(key), figure.runs.median()) else { continue };
-        let Some(at) = groups.iter().position(|other| *other == group) else { continue };
-        let name = key.contender.name();
-        match series.iter_mut().find(|(of, _)| of == name) {
-            Some((_, points)) => points.push((at, median)),
-            None => series.push((name.to_owned(), vec![(at, median)])),
-        }
-    }
-    let names: Vec<String> = groups.into_iter().map(|(_, name)| name).collect();
-    chart::bars(title, what.unit(), &names, &series)
 }
 
 fn html(sheet: &Sheet) -> String {
@@ -136,7 +74,13 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{load::delays::Delays, machine::about::Machine, results::Entry};
+    use crate::{
+        load::delays::Delays,
+        machine::about::Machine,
+        relay::Contender,
+        report::charts::charts,
+        results::{Entry, Key, What},
+    };
 
     #[test]
     fn all_is_on_the_page_and_nothing_comes_from_elsewhere() {
@@ -150,7 +94,7 @@ mod tests {
         }
         results.failures.push("cpu: socat: it broke".into());
         results.goals = crate::judge::goals::judge(&results);
-        let page = page(&results).unwrap();
+        let page = page(&results, &charts(&results).unwrap()).unwrap();
         for text in
             ["LEFT OUT: no &lt;packages&gt;", "it broke", "not measured", "mcr-efficient", "One-way latency at 10000"]
         {
