@@ -94,8 +94,7 @@ mod tests {
     /// The ring's depth.
     const RING: u32 = 8192;
 
-    /// A socket whose packets come at one rate and are handled at another, in batches; milliseconds that the newest waits at the end
-    /// of each of `milliseconds`, and packets lost.
+    /// A socket whose packets come at one rate and are handled at another, in batches.
     struct Queue {
         depth: Depth,
         waiting: f64,
