@@ -28,8 +28,6 @@ pub struct Rate {
     pub pps: f64,
     /// Whether the sender could not offer more.
     pub is_limited: bool,
-    /// Microseconds that half of the packets took at most, a tenth below the rate.
-    pub delay: Option<f64>,
 }
 
 impl Bench {
@@ -52,13 +50,17 @@ impl Bench {
             }
             let outcome = self.attempt(running, size, rate, self.plan.confirm, is_lossless)?;
             if is_lossless(&outcome) {
-                let below = self.attempt(running, size, rate * BELOW, self.plan.confirm, is_lossless)?;
-                let delay = below.delays.quantile(0.5).map(|nanoseconds| nanoseconds as f64 / 1e3);
                 let is_limited = search.is_limited() && lower == 0;
-                return Ok(Rate { pps: rate.min(outcome.rate()), is_limited, delay });
+                return Ok(Rate { pps: rate.min(outcome.rate()), is_limited });
             }
         }
-        Ok(Rate { pps: 0.0, is_limited: false, delay: None })
+        Ok(Rate { pps: 0.0, is_limited: false })
+    }
+
+    /// Microseconds that half of the packets take at most, a tenth below the lossless rate `pps`.
+    pub(super) fn delay_below(&self, running: &mut Running, size: u32, pps: f64) -> Result<Option<f64>> {
+        let outcome = self.attempt(running, size, pps * BELOW, self.plan.confirm, is_lossless)?;
+        Ok(outcome.delays.quantile(0.5).map(|nanoseconds| nanoseconds as f64 / 1e3))
     }
 
     /// What comes through when far too much is offered: not far from what comes through without loss.
