@@ -17,7 +17,7 @@ use crate::{
 pub enum What {
     /// Zero-loss throughput, one output.
     Throughput,
-    /// Median delay when that rate was confirmed.
+    /// Median delay at 0.9 of that rate.
     ThroughputDelay,
     /// The same over several outputs: packets delivered, over all of them.
     Outputs,

@@ -39,7 +39,7 @@ const KINDS: [Kind; 9] = [
         by_rate: false,
     },
     Kind {
-        title: "Median delay at that rate, us",
+        title: "Median delay at 0.9 of that rate, us",
         whats: &[(What::ThroughputDelay, "")],
         column: |key| format!("{} streams {} B", key.streams, key.size),
         by_rate: false,
