@@ -77,14 +77,16 @@ impl Waiter {
         let naps = self.is_exact() || now - self.napped >= AGAIN;
         if packets >= FULL_BATCH || self.rate >= FULL && !naps {
             Wait::Not
-        } else if self.rate < BUSY || !naps {
-            // What came meanwhile is found by a look at the rings for less than by a call of poll.
-            if packets > 0 { Wait::Not } else { Wait::Sleep }
-        } else {
+        } else if self.rate >= BUSY && naps {
             self.napped = now;
             // Where it was not exact, all of it tells.
             let late = if self.is_exact() { self.late } else { 0.0 };
             Wait::Nap(AWAY.saturating_sub(Duration::from_secs_f32(late)))
+        } else if packets > 0 {
+            // What came meanwhile is found by a look at the rings for less than by a call of poll.
+            Wait::Not
+        } else {
+            Wait::Sleep
         }
     }
 
@@ -133,8 +135,9 @@ pub fn sleep(fds: impl Iterator<Item = RawFd>, set: &mut Vec<libc::pollfd>, time
 mod tests {
     use super::*;
 
-    /// What a worker does that has packets at this rate: the waits of its second 10 ms, each as long as a packet's or a nap's time.
-    fn waits(rate: f32) -> Vec<Wait> {
+    /// What a worker does that has packets at this rate: packets and waits of its second 10 ms, each as long as a packet's or a nap's
+    /// time.
+    fn waits(rate: f32) -> Vec<(usize, Wait)> {
         let start = Instant::now();
         let mut waiter = Waiter::new(Profile::Efficient, start);
         let (mut time, mut owed, mut waits) = (0.0_f32, 0.0_f32, Vec::new());
@@ -150,7 +153,7 @@ mod tests {
             time += passed;
             owed += passed * rate;
             if time > 0.01 {
-                waits.push(wait);
+                waits.push((packets, wait));
             }
         }
         waits
@@ -159,15 +162,14 @@ mod tests {
     #[test]
     fn sleeps_between_few_packets_and_naps_between_many() {
         for rate in [100.0, 1_000.0, 10_000.0] {
-            let waits = waits(rate);
             // After a packet it looks once more.
-            assert!(waits.windows(2).all(|two| two.contains(&Wait::Sleep)), "{rate}: {waits:?}");
-            assert!(!waits.iter().any(|wait| matches!(wait, Wait::Nap(_))), "{rate}");
+            let expected = |packets| if packets > 0 { Wait::Not } else { Wait::Sleep };
+            assert!(waits(rate).iter().all(|(packets, wait)| *wait == expected(*packets)), "{rate}");
         }
         for rate in [40_000.0, 150_000.0, 600_000.0] {
-            assert!(waits(rate).iter().all(|wait| matches!(wait, Wait::Nap(_))), "{rate}");
+            assert!(waits(rate).iter().all(|(_, wait)| matches!(wait, Wait::Nap(_))), "{rate}");
         }
-        assert!(waits(5_000_000.0).contains(&Wait::Not), "a full batch is followed up at once");
+        assert!(waits(5_000_000.0).iter().any(|(_, wait)| *wait == Wait::Not), "a full batch is followed up at once");
     }
 
     /// The waits of a busy worker on a machine whose naps end late: so many of them, 100 us apart.
@@ -198,8 +200,10 @@ mod tests {
         let mut waiter = Waiter::new(Profile::Efficient, Instant::now());
         busy(&mut waiter, Duration::from_micros(60), 1_000);
         let naps = |waits: Vec<Wait>| waits.iter().filter(|wait| matches!(wait, Wait::Nap(_))).count();
-        waiter.rate = FULL * 1.5;
         let since = waiter.since;
+        assert_eq!([15, 0].map(|packets| waiter.after(packets, || since)), [Wait::Not, Wait::Sleep]);
+        waiter.rate = FULL * 1.5;
+        assert_eq!(waiter.after(0, || since), Wait::Not);
         assert_eq!(waiter.after(2, || since), Wait::Not);
         // 5 s.
         let slow = naps(busy(&mut waiter, Duration::from_micros(60), 50_000));
