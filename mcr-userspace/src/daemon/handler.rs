@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    change::{Obstacle, Seen},
+    survey::{Obstacle, Seen},
     retire::Shared,
     run::give_memory_back,
     state::{Live, State},

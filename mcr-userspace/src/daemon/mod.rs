@@ -15,6 +15,7 @@ mod slots;
 mod active;
 mod hearing;
 mod state;
+mod survey;
 mod change;
 mod retire;
 mod report;

@@ -6,7 +6,7 @@ use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 
 use super::{
     active::Reading,
-    change::no_address,
+    survey::no_address,
     interfaces::{Interface, Place, Role},
     state::{Live, State, Totals},
 };

@@ -16,7 +16,7 @@ use signal_hook::{
 };
 
 use super::{
-    change::read_nic,
+    survey::read_nic,
     fleet::{FAILED, Fleet, allowed_cpus},
     interfaces::{Interfaces, Role},
     metrics,
