@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{
-    survey::{Obstacle, Seen},
     retire::Shared,
     run::give_memory_back,
     state::{Live, State},
+    survey::{Obstacle, Seen},
 };
 use crate::{
     config,

@@ -6,9 +6,9 @@ use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 
 use super::{
     active::Reading,
-    survey::no_address,
     interfaces::{Interface, Place, Role},
     state::{Live, State, Totals},
+    survey::no_address,
 };
 use crate::{
     control::protocol::{

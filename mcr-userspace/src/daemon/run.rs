@@ -16,7 +16,6 @@ use signal_hook::{
 };
 
 use super::{
-    survey::read_nic,
     fleet::{FAILED, Fleet, allowed_cpus},
     interfaces::{Interfaces, Role},
     metrics,
@@ -25,6 +24,7 @@ use super::{
     retire::Shared,
     slots::Slots,
     state::{State, Totals},
+    survey::read_nic,
 };
 use crate::{
     config::Mode,

@@ -5,6 +5,7 @@
 
 pub mod frame;
 pub mod umem;
+pub mod options;
 pub mod port;
 pub mod anchor;
 pub mod txring;

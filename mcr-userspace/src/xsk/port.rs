@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    io, mem,
+    io,
     os::fd::{AsRawFd, RawFd},
     ptr, thread,
     time::{Duration, Instant},
@@ -16,23 +16,16 @@ use xsk_rs::{
 
 use super::{
     frame::{Frame, Pool},
+    options::{self, LEAST_BUDGET},
     txring::TxRing,
     umem::{FILL_RING, Memory},
 };
-use crate::kernel::{sockopt, version as kernel};
+use crate::kernel::version as kernel;
 
 /// Descriptors of the RX ring: as many as the fill ring has frames, so that it never overflows before that one is empty.
 const RX_RING: u32 = FILL_RING;
 /// Descriptors of the TX ring: the most frames that a stalled egress can hold.
 pub const TX_RING: u32 = 2048;
-/// Descriptors that one `sendto` may send in copy mode; 32 unless set (`XDP_MAX_TX_SKB_BUDGET`, Linux 6.17).
-const TX_BUDGET: u32 = 512;
-/// The budget where it cannot be set.
-const LEAST_BUDGET: u32 = 32;
-/// linux/if_xdp.h.
-const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
-/// Bytes of skbs under way that the kernel allows a socket in copy mode.
-const SEND_BUFFER: libc::c_int = 16 << 20;
 /// Descriptors moved at a time.
 const BATCH: usize = 256;
 /// How long a bind is tried again where the queue is still being released.
@@ -137,9 +130,9 @@ impl Port {
         let (fill, completion) =
             rings.ok_or_else(|| io::Error::other(format!("queue {queue} of {interface} is bound already")))?;
         let fd = rx.fd().as_raw_fd();
-        let zero_copy = is_zero_copy(fd)?;
+        let zero_copy = options::is_zero_copy(fd)?;
         if !zero_copy {
-            raise_limits(fd);
+            options::raise_limits(fd);
         }
         // Only where it is of use: Linux 6.1 maps no ring of a bound socket.
         let takes_back = !zero_copy && kernel::shows_tx_consumer();
@@ -414,31 +407,5 @@ fn errno(error: SocketCreateError) -> io::Error {
     match source.and_then(io::Error::raw_os_error) {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::other(error),
-    }
-}
-
-/// Whether the kernel granted zero-copy.
-fn is_zero_copy(fd: RawFd) -> io::Result<bool> {
-    let mut options: u32 = 0;
-    let mut length = mem::size_of::<u32>() as libc::socklen_t;
-    // SAFETY: the kernel writes one integer, `struct xdp_options`.
-    let result = unsafe {
-        libc::getsockopt(fd, libc::SOL_XDP, libc::XDP_OPTIONS, ptr::from_mut(&mut options).cast(), &mut length)
-    };
-    match result {
-        0 => Ok(options & libc::XDP_OPTIONS_ZEROCOPY != 0),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Lets copy mode send more for each call. Older kernels know no budget, and the default of the other is only slower.
-fn raise_limits(fd: RawFd) {
-    for (level, option, value) in [
-        (libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_BUDGET as libc::c_int),
-        (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BUFFER),
-    ] {
-        if let Err(error) = sockopt::set(&fd, level, option, &value) {
-            log::debug!("socket option {level}/{option}: {error}");
-        }
     }
 }
