@@ -1,5 +1,7 @@
 //! Zero-copy on virtio_net in a virtual machine: real programs, real rings, every packet once.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result, ensure};
 use netns_tests::{
     crossing::Crossing,
@@ -7,7 +9,7 @@ use netns_tests::{
     ledger::{self, Deleted},
     needs_root,
     probe::Load,
-    rules,
+    rules::{self, Output, Rule},
     stats::Stats,
     topology::{GEN, Network, SINK},
     vm::{
@@ -32,6 +34,7 @@ fn every_packet_once() -> Result<()> {
 
     let pair = Pair { guest: &guest, network: wire::chain(&guest, 0, 1)?, interfaces: ["eth0", "eth1"] };
     pair.forward(1, "--mode zerocopy", 1, "zerocopy")?;
+    pair.polled()?;
     pair.forward(2, "--mode zerocopy", 2, "zerocopy")?;
     pair.killed()?;
     pair.forward(2, "", 2, "zerocopy")?;
@@ -65,8 +68,13 @@ impl Pair<'_> {
 
     /// Sends the load with so many queues set, and `served` with the program.
     fn forward(&self, queues: u32, flags: &str, served: u32, xsk: &str) -> Result<Stats> {
+        self.forward_by(&self.config(), queues, flags, served, xsk)
+    }
+
+    /// The same, by another file.
+    fn forward_by(&self, config: &str, queues: u32, flags: &str, served: u32, xsk: &str) -> Result<Stats> {
         self.set_queues(queues)?;
-        let relay = Relay::start(self.guest, &self.config(), flags)?;
+        let relay = Relay::start(self.guest, config, flags)?;
         let before = relay.stats_at_rest()?;
         let crossing = Crossing::of_chain(&self.network, &LOAD)?;
         let stats = relay.stats_at_rest()?;
@@ -88,6 +96,56 @@ impl Pair<'_> {
         eprintln!("{:?} with {served} queues, {xsk}: {matched} packets, each once", self.interfaces);
         self.guest.healthy()?;
         Ok(stats)
+    }
+
+    /// A worker that never sleeps takes packets from the driver by itself, so that the NIC need not interrupt as it does for one that
+    /// sleeps. Where it sends to what it polled, it sends all the same.
+    fn polled(&self) -> Result<()> {
+        let flags = "--mode zerocopy --profile low-latency";
+        self.defer_interrupts(2, 200_000)?;
+        let asleep = self.interrupts_of(|| self.forward(1, "--mode zerocopy", 1, "zerocopy"))?;
+        let polled = self.interrupts_of(|| self.forward(1, flags, 1, "zerocopy"))?;
+        self.defer_interrupts(0, 0)?;
+        eprintln!("{polled} interrupts where the driver is polled, {asleep} where it is not");
+        ensure!(polled < asleep / 4, "{polled} interrupts where the driver is polled, {asleep} where it is not");
+
+        let outputs =
+            vec![Output { interface: self.interfaces[0].into(), group: Ipv4Addr::new(239, 20, 1, 2), port: 7002 }];
+        let back = Rule {
+            name: "back".into(),
+            interface: self.interfaces[1].into(),
+            group: Ipv4Addr::new(239, 20, 1, 1),
+            port: 7001,
+            outputs,
+        };
+        self.forward_by(&(rules::file(&[back]) + &self.config()), 1, flags, 1, "zerocopy")?;
+        Ok(())
+    }
+
+    /// Turns without a packet, and nanoseconds without a poll, after which the driver goes back to interrupts.
+    fn defer_interrupts(&self, turns: u32, timeout: u32) -> Result<()> {
+        for interface in self.interfaces {
+            let at = format!("/sys/class/net/{interface}");
+            self.guest
+                .run(&format!("echo {turns} >{at}/napi_defer_hard_irqs; echo {timeout} >{at}/gro_flush_timeout"))?;
+        }
+        Ok(())
+    }
+
+    /// Interrupts of the receiving queues of the way in, while something is done.
+    fn interrupts_of(&self, what: impl FnOnce() -> Result<Stats>) -> Result<u64> {
+        let count = || -> Result<u64> {
+            let device = format!("$(basename $(readlink /sys/class/net/{}/device))", self.interfaces[0]);
+            let lines = self.guest.run(&format!("grep -F {device}-input /proc/interrupts"))?;
+            // The line's number, the count of each CPU, what kind it is and whose.
+            let of = |line: &str| -> u64 {
+                line.split_whitespace().skip(1).map_while(|word| word.parse::<u64>().ok()).sum()
+            };
+            Ok(lines.lines().map(of).sum())
+        };
+        let before = count()?;
+        what()?;
+        Ok(count()? - before)
     }
 
     /// The kernel takes a program from an interface before the sockets, and must have the UMEM back from the driver all the same.

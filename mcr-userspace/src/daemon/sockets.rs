@@ -11,6 +11,7 @@ use super::{
     stock::Stock,
 };
 use crate::{
+    config::Profile,
     forward::{
         mailbox::{Attach, Command},
         plan::EgressFacts,
@@ -181,8 +182,14 @@ pub fn hand_over(
     fleet: &mut Fleet,
 ) -> Vec<Promise> {
     let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
-    for (worker, queue, port) in opened {
+    let may_poll = role == Role::Ingress && fleet.plan.profile == Profile::LowLatency;
+    let mut polled = false;
+    for (worker, queue, mut port) in opened {
+        polled |= may_poll && port.prefer_busy_poll();
         shares[worker].push((queue, port));
+    }
+    if polled {
+        log::info!("{}: workers poll its driver until they send to it (SO_PREFER_BUSY_POLL)", nic.name);
     }
     let (done, answer) = answers();
     let mut promises = Vec::new();

@@ -130,6 +130,7 @@ impl Worker {
         for at in 0..self.bound.len() {
             let n = self.receive(at, &mut batch);
             if n == 0 {
+                self.bound[at].port.poll_driver();
                 continue;
             }
             let interface = self.bound[at].interface;

@@ -12,6 +12,10 @@ pub const LEAST_BUDGET: u32 = 32;
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 /// Bytes of skbs under way that the kernel allows a socket in copy mode.
 const SEND_BUFFER: libc::c_int = 16 << 20;
+/// Packets that a call may take from the driver; 8 unless set. As many as a turn of the softirq's (`NAPI_POLL_WEIGHT`).
+const POLL_BUDGET: libc::c_int = 64;
+/// Microseconds for which a call that waits would poll. Ours do not wait; other than 0 it turns polling on.
+const POLL_TIME: libc::c_int = 20;
 
 /// Whether the kernel granted zero-copy: what it says itself (`XDP_OPTIONS`), not what was asked for.
 ///
@@ -40,4 +44,19 @@ pub fn raise_limits(fd: RawFd) {
             log::debug!("socket option {level}/{option}: {error}");
         }
     }
+}
+
+/// Lets `recvfrom` run the driver's NAPI, and the kernel leave it to that as long as it is called (Linux 5.11); or no longer.
+///
+/// # Errors
+/// The kernel has no such option, or the process lacks CAP_NET_ADMIN.
+pub fn prefer_busy_poll(fd: RawFd, on: bool) -> io::Result<()> {
+    for (option, value) in [
+        (libc::SO_PREFER_BUSY_POLL, libc::c_int::from(on)),
+        (libc::SO_BUSY_POLL_BUDGET, POLL_BUDGET),
+        (libc::SO_BUSY_POLL, if on { POLL_TIME } else { 0 }),
+    ] {
+        sockopt::set(&fd, libc::SOL_SOCKET, option, &value)?;
+    }
+    Ok(())
 }

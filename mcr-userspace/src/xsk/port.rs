@@ -77,6 +77,8 @@ pub struct Port {
     /// Where descriptors can be taken back.
     ring: Option<TxRing>,
     zero_copy: bool,
+    /// Whether its owner runs the driver's NAPI: see [`poll_driver`](Self::poll_driver).
+    polls: bool,
     quota: Quota,
     /// Frames in the fill and RX rings.
     receiving: u32,
@@ -144,6 +146,7 @@ impl Port {
             fill,
             completion,
             zero_copy,
+            polls: false,
             quota: Quota { fill: quota.fill.min(FILL_RING), send: quota.send.min(TX_RING) },
             receiving: 0,
             submitted: 0,
@@ -162,6 +165,38 @@ impl Port {
     /// Whether the kernel granted zero-copy: what it says itself (`XDP_OPTIONS`), not what was asked for.
     pub fn is_zero_copy(&self) -> bool {
         self.zero_copy
+    }
+
+    /// Leaves the driver's queue to [`poll_driver`](Self::poll_driver), for an owner that never sleeps, until it first sends. Whether
+    /// that is so now.
+    ///
+    /// In zero-copy mode alone: in copy mode the packet is there by the time that it could be asked for. And only while it receives:
+    /// `sendto` wakes no driver then (`xsk_no_wakeup()`, net/xdp/xsk.c), and one that sends by a NAPI of its own, as virtio_net does,
+    /// would never send.
+    pub fn prefer_busy_poll(&mut self) -> bool {
+        self.polls = self.zero_copy
+            && self.submitted == 0
+            && options::prefer_busy_poll(self.fd(), true)
+                .inspect_err(|error| log::debug!("socket option SO_PREFER_BUSY_POLL: {error}"))
+                .is_ok();
+        self.polls
+    }
+
+    /// Takes in what waits in the driver's own ring, where that was left to it.
+    #[inline]
+    pub fn poll_driver(&self) {
+        if self.polls {
+            wake_receiver(self.fd());
+        }
+    }
+
+    /// Leaves the driver's queue to its interrupts again.
+    #[cold]
+    fn stop_polling(&mut self) {
+        self.polls = false;
+        if let Err(error) = options::prefer_busy_poll(self.fd(), false) {
+            log::error!("socket option SO_PREFER_BUSY_POLL cannot be cleared: {error}");
+        }
     }
 
     /// The number of the UMEM that its frames are of.
@@ -246,11 +281,8 @@ impl Port {
             }
         }
         if self.zero_copy && self.fill.needs_wakeup() {
-            // A driver that found the fill ring empty waits to be told; the datagram is none, its bytes none.
-            // SAFETY: `recvfrom` with no buffer and no address.
-            unsafe {
-                libc::recvfrom(self.fd(), ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut())
-            };
+            // A driver that found the fill ring empty waits to be told.
+            wake_receiver(self.fd());
         }
     }
 
@@ -264,6 +296,9 @@ impl Port {
     /// Moves packets from the front of `frames` into the TX ring, as many as it has room for.
     #[inline]
     pub fn submit(&mut self, frames: &mut Vec<Frame>) -> usize {
+        if self.polls {
+            self.stop_polling();
+        }
         let room = self.tx.nb_free(frames.len() as u32) as usize;
         let room = room.min(self.quota.send.saturating_sub(self.sending) as usize);
         let take = frames.len().min(room);
@@ -381,7 +416,7 @@ impl Port {
         self.consumed
     }
 
-    /// One wake-up call: 0, or its errno.
+    /// One wake-up call for sending: 0, or its errno.
     #[inline]
     fn wake(&self) -> i32 {
         // SAFETY: `sendto` with no buffer and no address.
@@ -395,10 +430,14 @@ impl Port {
 /// Whether an AF_XDP socket is still bound to its interface: the kernel unbinds it when that is deleted, or moved to another network
 /// namespace (`xsk_notifier()`, net/xdp/xsk.c).
 pub fn is_bound(socket: RawFd) -> bool {
-    // SAFETY: `recvfrom` with no buffer and no address; on a bound socket at most a wake-up.
-    let result =
-        unsafe { libc::recvfrom(socket, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) };
-    result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENXIO)
+    wake_receiver(socket) >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENXIO)
+}
+
+/// One wake-up call for receiving, of which the datagram is none, its bytes none: negative, with errno, or 0.
+#[inline]
+fn wake_receiver(socket: RawFd) -> isize {
+    // SAFETY: `recvfrom` with no buffer and no address.
+    unsafe { libc::recvfrom(socket, ptr::null_mut(), 0, libc::MSG_DONTWAIT, ptr::null_mut(), ptr::null_mut()) }
 }
 
 /// The errno that xsk-rs keeps as the source of its error.
