@@ -106,8 +106,9 @@ impl Pair<'_> {
         let asleep = self.interrupts_of(|| self.forward(1, "--mode zerocopy", 1, "zerocopy"))?;
         let polled = self.interrupts_of(|| self.forward(1, flags, 1, "zerocopy"))?;
         self.defer_interrupts(0, 0)?;
-        eprintln!("{polled} interrupts where the driver is polled, {asleep} where it is not");
-        ensure!(polled < asleep / 4, "{polled} interrupts where the driver is polled, {asleep} where it is not");
+        let told = format!("{polled} interrupts where the driver is polled, {asleep} where it is not");
+        eprintln!("{told}");
+        ensure!(polled < asleep / 4, "{told}");
 
         let outputs =
             vec![Output { interface: self.interfaces[0].into(), group: Ipv4Addr::new(239, 20, 1, 2), port: 7002 }];
