@@ -16,10 +16,10 @@ pub fn verdict(ctx: &XdpContext, verdict: Verdict) -> Verdict {
     verdict
 }
 
-/// Adds a packet of `bytes` to what was steered for `slot`, on this CPU. An array of all CPUs' costs one cache line; the kernel's own
+/// Adds `packets` of `bytes` together to what was steered for `slot`, on this CPU. An array of all CPUs' costs one cache line; the kernel's own
 /// kind for each CPU costs another for where this CPU's is.
 #[inline(always)]
-pub fn steered(slot: u32, bytes: usize) {
+pub fn steered(slot: u32, packets: u32, bytes: usize) {
     // SAFETY: a valid static, which the daemon's loader has changed: so it is not to be taken for the constant that it looks like.
     let slots = unsafe { (&raw const SLOTS).read_volatile() };
     // SAFETY: the helper has no arguments.
@@ -27,7 +27,7 @@ pub fn steered(slot: u32, bytes: usize) {
     if let Some(count) = COUNTS.get_ptr_mut(cpu * slots + slot) {
         // SAFETY: as above; array entries live as long as the map.
         let count: &mut FlowCount = unsafe { &mut *count };
-        count.packets += 1;
+        count.packets += u64::from(packets);
         count.bytes += bytes as u64;
     }
 }

@@ -126,6 +126,7 @@ impl State {
         self.members.tick();
         self.wake_waiting();
         self.say_expired();
+        self.say_oversize();
         self.hear();
         if let Err(error) = self.flows.tidy() {
             log::error!("tidying the kernel's table of shapes: {error}");

@@ -153,7 +153,7 @@ impl State {
 
     /// Outputs learn of a new address, MAC or MTU, and new queues of an ingress get sockets.
     fn refresh(&mut self) {
-        let Self { fleet: Some(fleet), interfaces, .. } = self else { return };
+        let Self { fleet: Some(fleet), interfaces, program, .. } = self else { return };
         let frame_size = fleet.plan.frame_size;
         let mut grown = Vec::new();
         for (id, place) in interfaces.iter_mut() {
@@ -170,6 +170,12 @@ impl State {
             }
             if interface.is_ingress && now.rx_queues > interface.nic.rx_queues && place.tried.as_ref() != Some(&now) {
                 grown.push(now.clone());
+            }
+            if now.mac != interface.facts.mac {
+                interface.facts.mac = now.mac;
+                if let Err(error) = program.set_interface(interface.xsk_base, interface.facts) {
+                    log::error!("{}: telling the XDP program its MAC: {error}", place.name);
+                }
             }
             let nic = &mut interface.nic;
             (nic.mac, nic.address, nic.mtu) = (now.mac, now.address, now.mtu);

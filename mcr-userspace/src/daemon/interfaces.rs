@@ -4,11 +4,12 @@
 use std::{collections::BTreeMap, os::fd::RawFd};
 
 use anyhow::{Context, bail};
-use mcr_common::{counter::Verdict, limits::MAX_SOCKETS};
+use mcr_common::{counter::Verdict, flow::InterfaceFacts, limits::MAX_SOCKETS};
 
 use super::{
     fit::Plan,
     fleet::Fleet,
+    kernel_facts::kernel_facts,
     modes::grant,
     report::queue_line,
     sockets::{Promise, hand_over, open, queues},
@@ -47,6 +48,8 @@ pub struct Interface {
     pub xsk_base: u32,
     /// Indices from there on that are its own.
     pub span: u32,
+    /// What the program knows of it.
+    pub facts: InterfaceFacts,
     /// Whether every queue has a socket.
     pub is_ingress: bool,
     /// Receive queues that it had when the program was attached.
@@ -277,6 +280,10 @@ impl Interfaces {
         if let Some((_, _, port)) = opened.first() {
             interface.zero_copy = port.is_zero_copy();
         }
+        interface.facts = kernel_facts(nic, interface.attachment, &fleet.stocks[stock].shares[0].memory);
+        program
+            .set_interface(interface.xsk_base, interface.facts)
+            .with_context(|| format!("{}: telling the XDP program of it", nic.name))?;
         let sockets: Vec<(u32, RawFd)> = opened.iter().map(|(_, queue, port)| (*queue, port.fd())).collect();
         interface.promises.extend(promises);
         interface.promises.extend(hand_over(id, nic, role, stock, opened, fleet));
@@ -322,6 +329,7 @@ impl Interfaces {
             reason: granted.reason,
             xsk_base,
             span,
+            facts: InterfaceFacts::default(),
             is_ingress: false,
             program_queues: nic.rx_queues,
             promises: Vec::new(),

@@ -11,6 +11,8 @@ mod members;
 mod others;
 mod sockets;
 mod interfaces;
+mod kernel_facts;
+mod oversize;
 mod slots;
 mod active;
 mod hearing;

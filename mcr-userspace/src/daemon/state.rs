@@ -71,6 +71,8 @@ pub struct Live {
     pub hearing: Hearing,
     /// Whether its expired TTLs have been spoken of.
     pub said_expired: bool,
+    /// Whether its packets that are too long have been spoken of.
+    pub said_oversize: bool,
     /// What the rule of this name counted before it was replaced, and that one's outputs.
     pub carried: Reading,
     /// The outputs that `carried` counts.

@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use mcr_common::{
     counter::OutputDrop,
     flow::Datagram,
-    wire::{self, ipv4},
+    wire::ipv4,
 };
 
 use super::rule::Target;
-use crate::rules::rule::{Source, Ttl, Vlan as OutputVlan};
+use crate::rules::rule::{Source, Ttl, Vlan};
 
 /// What is known of an egress interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub struct Rewrite {
     pub ttl: u8,
     /// DSCP and ECN.
     pub tos: u8,
-    /// VLAN ID of the new tag.
-    pub vlan: Option<u16>,
+    /// The new tag.
+    pub vlan: Vlan,
     /// Source Ethernet address.
     pub mac: [u8; 6],
 }
@@ -68,18 +68,7 @@ pub fn plan(packet: &[u8], datagram: &Datagram, target: &Target, facts: &EgressF
         port: target.port.apply(datagram.port),
         ttl,
         tos: target.dscp.map_or(tos, |dscp| dscp << 2 | tos & 0b11),
-        vlan: match target.vlan {
-            OutputVlan::None => None,
-            OutputVlan::Set(id) => Some(id),
-            OutputVlan::Keep => vlan_id(packet, ip),
-        },
+        vlan: target.vlan,
         mac: facts.mac,
     })
-}
-
-/// The VLAN ID of the tag before the IP header at `ip`, if there is one.
-#[inline]
-fn vlan_id(packet: &[u8], ip: usize) -> Option<u16> {
-    (ip > wire::ETHERNET_LEN)
-        .then(|| u16::from_be_bytes([packet[wire::ETHERNET_LEN], packet[wire::ETHERNET_LEN + 1]]) & wire::VLAN_ID_MASK)
 }

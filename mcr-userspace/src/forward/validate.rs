@@ -20,6 +20,14 @@ pub fn end_of_packet(frame: &[u8], datagram: &Datagram) -> Option<usize> {
     (Sum::default().header(frame.get(ip..udp_at)?).fold() == 0xffff).then_some(end)
 }
 
+/// Whether a frame that is too short for its packet ends with its headers: so the XDP program leaves one that is too long for a frame.
+#[cold]
+pub fn is_cut(frame: &[u8], datagram: &Datagram) -> bool {
+    let (ip, headers) = (usize::from(datagram.ip_offset), usize::from(datagram.udp_offset) + wire::UDP_LEN);
+    let total = be16(frame, ip + ipv4::TOTAL_LENGTH).map_or(0, usize::from);
+    frame.len() == headers && ip + total > headers
+}
+
 /// Completes a partial UDP checksum: virtual interfaces leave only the pseudo-header's folded sum there (`CHECKSUM_PARTIAL`,
 /// include/linux/skbuff.h), for a NIC to complete. One damaged packet in 65,535 looks the same, hence only on those.
 #[inline]

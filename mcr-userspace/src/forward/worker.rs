@@ -184,8 +184,10 @@ impl Worker {
                 break;
             }
             passage::fetch(desk, &frames.as_slice()[..ahead]);
-            for frame in frames.by_ref().take(ahead) {
-                passage::forward(desk, outlets, ingress, frame);
+            for _ in 0..ahead {
+                // A merged packet may have taken some.
+                let Some(frame) = frames.next() else { break };
+                passage::forward(desk, outlets, ingress, frame, &mut frames);
             }
         }
     }

@@ -15,6 +15,7 @@ const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
+const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 const IFLA_ALLMULTI: u16 = 61;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -52,6 +53,8 @@ pub struct Link {
     pub takes_all_multicast: bool,
     /// The XDP program that is attached.
     pub xdp: Option<AttachedXdp>,
+    /// The bus of the device that it is on, such as `pci` or `virtio`; empty where it is on no device.
+    pub bus: String,
 }
 
 /// An XDP program as its interface shows it.
@@ -93,6 +96,18 @@ pub fn all() -> io::Result<Vec<Link>> {
     Ok(answers.iter().filter_map(|answer| read(answer)).collect())
 }
 
+/// The interface with this index in this network namespace.
+///
+/// # Errors
+/// `ENODEV` where there is none.
+pub fn one(ifindex: u32) -> io::Result<Link> {
+    let mut body = [0; IFINFOMSG];
+    // struct ifinfomsg: the index is its second word.
+    body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    let answers = ask(libc::NETLINK_ROUTE, libc::RTM_GETLINK, 0, &body)?;
+    answers.iter().find_map(|answer| read(answer)).ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
 /// Reads a `struct ifinfomsg` and what follows it.
 fn read(message: &[u8]) -> Option<Link> {
     let (head, rest) = message.split_first_chunk::<IFINFOMSG>()?;
@@ -119,6 +134,7 @@ fn read(message: &[u8]) -> Option<Link> {
                 link.vlan = find(IFLA_INFO_DATA).filter(|_| link.kind == "vlan").and_then(vlan);
             }
             IFLA_XDP => link.xdp = attached(value),
+            IFLA_PARENT_DEV_BUS_NAME => link.bus = text(value),
             _ => {}
         }
     }

@@ -4,9 +4,6 @@ use std::{fs, io, net::Ipv4Addr};
 
 use super::{ethtool::Ethtool, ifreq::Asker};
 
-/// Drivers that leave partial checksums in frames: senders behind them count on a NIC that is not there.
-const VIRTUAL_DRIVERS: [&str; 5] = ["veth", "tun", "tap", "bridge", "virtio_net"];
-
 /// An interface at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nic {
@@ -57,11 +54,6 @@ impl Nic {
     /// Its driver's name, for a sentence.
     pub fn driver_word(&self) -> &str {
         if self.driver.is_empty() { "its driver" } else { &self.driver }
-    }
-
-    /// Whether frames that come in here may carry partial checksums (interface.md, "Packets").
-    pub fn leaves_partial_checksums(&self) -> bool {
-        VIRTUAL_DRIVERS.contains(&self.driver.as_str())
     }
 }
 

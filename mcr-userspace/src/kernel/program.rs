@@ -20,12 +20,14 @@ use aya::{
 use aya_log::EbpfLogger;
 use mcr_common::{
     counter::Verdict,
-    flow::{FlowCount, FlowKey, FlowValue, Shape},
+    flow::{FlowCount, FlowKey, FlowValue, InterfaceFacts, Shape},
     places::Layout,
+    skb::Offsets,
 };
 
 use super::{
     places::{Memory, Places},
+    skb,
     words::Words,
 };
 
@@ -78,6 +80,7 @@ pub struct Program {
     ebpf: Ebpf,
     links: BTreeMap<u32, XdpLinkId>,
     sockets: XskMap<MapData>,
+    interfaces: Array<MapData, InterfaceFacts>,
     /// `COUNTS`: packets and bytes of each slot, for one CPU after the other.
     counts: Words,
     slots: u32,
@@ -96,8 +99,13 @@ impl Program {
         let counters = counters.with_context(|| {
             format!("{slots} rules on {cpus} CPUs have too many counters; lower `rules` in [limits]")
         })?;
+        let offsets = skb::offsets().unwrap_or_else(|error| {
+            log::warn!("datagrams that the kernel has merged cannot be told from single datagrams in skb mode: {error}");
+            Offsets::UNKNOWN
+        });
         let mut ebpf = EbpfLoader::new()
             .override_global("SLOTS", &slots, true)
+            .override_global("OFFSETS", &offsets, true)
             .map_max_entries("COUNTS", counters)
             .map_max_entries("FRAGMENT_SAID", slots)
             .map_max_entries("TABLE", layout.blocks())
@@ -118,10 +126,10 @@ impl Program {
             bank: take("BANK").try_into()?,
         };
         let (sockets, verdicts) = (take("XSKS").try_into()?, take("VERDICTS").try_into()?);
-        let fragment_said = take("FRAGMENT_SAID").try_into()?;
+        let (interfaces, fragment_said) = (take("INTERFACES").try_into()?, take("FRAGMENT_SAID").try_into()?);
         let Map::Array(counts) = take("COUNTS") else { anyhow::bail!("the object's map COUNTS is no array") };
         let counts = Words::of_map(counts.fd(), counters as usize * COUNT).context("mapping the counters")?;
-        Ok((Self { ebpf, links: BTreeMap::new(), sockets, counts, slots, verdicts, fragment_said, cpus }, maps))
+        Ok((Self { ebpf, links: BTreeMap::new(), sockets, interfaces, counts, slots, verdicts, fragment_said, cpus }, maps))
     }
 
     fn xdp(&mut self) -> &mut Xdp {
@@ -175,6 +183,11 @@ impl Program {
     /// Takes back the counters of an interface that has the program no more.
     pub fn forget(&mut self, ifindex: u32) -> io::Result<()> {
         self.verdicts.remove(&ifindex).map_err(io::Error::other)
+    }
+
+    /// Says what the program needs to know of an interface whose queue 0 has the index `xsk_base` in `XSKS`.
+    pub fn set_interface(&mut self, xsk_base: u32, facts: InterfaceFacts) -> io::Result<()> {
+        self.interfaces.set(xsk_base, facts, 0).map_err(io::Error::other)
     }
 
     /// Puts a bound AF_XDP socket under an index of `XSKS`.

@@ -9,6 +9,11 @@ pub fn shows_tx_consumer() -> bool {
     *SHOWS.get_or_init(|| release().1.is_some_and(|version| version >= (6, 17)))
 }
 
+/// Whether AF_XDP sockets take packets that need several frames (`XDP_USE_SG`): from Linux 6.6.
+pub fn has_chains() -> bool {
+    release().1.is_some_and(|version| version >= (6, 6))
+}
+
 /// The running kernel's release, and its first two numbers.
 pub fn release() -> (String, Option<(u32, u32)>) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();

@@ -38,6 +38,8 @@ pub enum Bind {
     ZeroCopy,
     /// A copy between skb and UMEM.
     Copy,
+    /// The same, and packets that need several frames ([`Frame::is_continued`]): Linux 6.6.
+    CopyChains,
     /// What the first socket of the UMEM got: the kernel allows no choice after it.
     Shared,
 }
@@ -107,6 +109,7 @@ impl Port {
         let flags = match bind {
             Bind::ZeroCopy => BindFlags::XDP_ZEROCOPY | BindFlags::XDP_USE_NEED_WAKEUP,
             Bind::Copy => BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP,
+            Bind::CopyChains => BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::XDP_USE_SG,
             Bind::Shared => BindFlags::empty(),
         };
         let size = |n| QueueSize::new(n).map_err(io::Error::other);
@@ -248,9 +251,22 @@ impl Port {
         self.rx.nb_avail_exact()
     }
 
-    /// Takes at most 256 packets that the kernel has received.
+    /// Takes at most 256 frames that the kernel has received packets into; more where the last packet needs them.
     #[inline]
     pub fn receive(&mut self, into: &mut Vec<Frame>) -> usize {
+        let mut n = self.receive_some(into);
+        // The kernel shows all frames of a packet at once (`xsk_flush()`, net/xdp/xsk.c), so the rest is there.
+        while into.last().is_some_and(Frame::is_continued) {
+            match self.receive_some(into) {
+                0 => break,
+                more => n += more,
+            }
+        }
+        n
+    }
+
+    #[inline]
+    fn receive_some(&mut self, into: &mut Vec<Frame>) -> usize {
         // SAFETY: the scratch descriptors are not in use; what comes back are frames that the kernel has let go of.
         let n = unsafe { self.rx.consume(&mut self.scratch) };
         into.extend(self.scratch[..n].iter().map(|desc| Frame::new(*desc, self.memory)));
