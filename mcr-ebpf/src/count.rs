@@ -8,12 +8,18 @@ use crate::maps::{COUNTS, SLOTS, VERDICTS};
 /// Adds one to `verdict` of the packet's interface.
 #[inline(always)]
 pub fn verdict(ctx: &XdpContext, verdict: Verdict) -> Verdict {
+    add(ctx, verdict, 1);
+    verdict
+}
+
+/// Adds to `verdict` of the packet's interface: a merged packet is as many as its datagrams.
+#[inline(always)]
+pub fn add(ctx: &XdpContext, verdict: Verdict, packets: u32) {
     if let Some(counts) = VERDICTS.get_ptr_mut(ctx.ingress_ifindex() as u32) {
         // SAFETY: the entry is this CPU's own, XDP programs do not nest, and the daemon removes an interface's entry only
         // after the program is detached from it.
-        unsafe { (*counts)[verdict as usize] += 1 };
+        unsafe { (*counts)[verdict as usize] += u64::from(packets) };
     }
-    verdict
 }
 
 /// Adds `packets` of `bytes` together to what was steered for `slot`, on this CPU. An array of all CPUs' costs one cache line; the kernel's own

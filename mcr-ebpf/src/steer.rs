@@ -113,9 +113,15 @@ fn mark_unusual(ctx: &XdpContext, slot: u32, facts: &InterfaceFacts, bytes: usiz
     };
     let length = bytes as u32;
     match content {
-        Content::Datagrams(size) if length <= facts.merged.max(facts.capacity) && length / size < MAX_MERGED => {
+        Content::Datagrams(size)
+            if length <= facts.merged.max(facts.capacity)
+                && headers + size <= facts.capacity
+                && length / size < MAX_MERGED =>
+        {
             let merged = Merged::of(length.saturating_sub(headers), size);
             count::steered(slot, merged.count, bytes + (merged.count as usize - 1) * headers as usize);
+            // The packet itself is counted on the way out.
+            count::add(ctx, Verdict::Steered, merged.count - 1);
             mark_merged(ctx, slot, merged);
         }
         Content::Datagram if length <= facts.capacity => {
@@ -152,16 +158,23 @@ fn fragment(ctx: &XdpContext, rule: FlowValue, datagram: &Datagram) -> Verdict {
     Verdict::PassFragment
 }
 
+/// Whether the frame is for another host's Ethernet address, on the interface of this rule.
+#[inline(always)]
+fn is_for_another(ctx: &XdpContext, rule: FlowValue, datagram: &Datagram) -> bool {
+    datagram.is_unicast && !INTERFACES.get(rule.xsk_base).is_some_and(|facts| is_for(facts, &Frame::of(ctx)))
+}
+
 /// Why no rule takes it: for the counters only. One copy in the program, off the fast path.
 #[inline(never)]
 fn not_taken(ctx: &XdpContext, ifindex: u32, datagram: &Datagram, is_fragment: bool) -> Verdict {
     let Some(rules) = Rules::now() else { return Verdict::PassNoRule };
     if let Some(rule) = group_entry(&rules, ifindex, datagram.vlan, datagram) {
-        return if is_fragment { fragment(ctx, rule, datagram) } else { Verdict::PassNoRule };
+        let is_named = is_fragment && !is_for_another(ctx, rule, datagram);
+        return if is_named { fragment(ctx, rule, datagram) } else { Verdict::PassNoRule };
     }
     // Some rule is for the group, but none under this frame's tag.
     match group_entry(&rules, ifindex, Vlan::ANY, datagram) {
-        Some(_) => Verdict::PassVlan,
-        None => Verdict::PassNoRule,
+        Some(rule) if !is_for_another(ctx, rule, datagram) => Verdict::PassVlan,
+        _ => Verdict::PassNoRule,
     }
 }

@@ -50,6 +50,11 @@ impl Parts {
         self.first.len() + self.rest.iter().flatten().map(Frame::len).sum::<usize>()
     }
 
+    /// Frames of the packet.
+    fn frames(&self) -> u64 {
+        1 + self.rest.iter().flatten().count() as u64
+    }
+
     /// Copies bytes of the packet from `from` on, as many as `to` has; fewer where the packet ends before.
     fn copy(&mut self, stores: &Stores, mut from: usize, to: &mut [u8]) {
         let mut at = 0;
@@ -90,6 +95,8 @@ pub fn forward(
         Kind::Whole | Kind::Cut => Merged { size: 0, count: 1 },
     };
     let count = u64::from(merged.count);
+    // Each frame has been counted as a packet; a merged packet takes no more frames than it has datagrams.
+    desk.counters.rx_packets.add(count.saturating_sub(parts.frames()));
     match entry {
         Some((slot, entry)) => {
             entry.counters.received.add(count);

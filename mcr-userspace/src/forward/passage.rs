@@ -134,7 +134,10 @@ pub fn forward(
         Some((kind, slot)) => (kind, Some(slot)),
         None => {
             desk.counters.own_lookups.add(1);
-            (Kind::Whole, datagram.as_ref().and_then(|datagram| table.find(ingress.ifindex, datagram)))
+            // Its length alone tells that the program has cut it.
+            let cut = datagram.as_ref().is_some_and(|datagram| is_cut(frame.bytes(memory), datagram));
+            let kind = if cut { Kind::Cut } else { Kind::Whole };
+            (kind, datagram.as_ref().and_then(|datagram| table.find(ingress.ifindex, datagram)))
         }
     };
     let entry = slot.and_then(|slot| Some((slot, table.get(slot)?)));
@@ -179,10 +182,7 @@ fn accept(
     if kind == Kind::Cut {
         return Err(RuleDrop::Oversize);
     }
-    let end = end_of_packet(frame.bytes(memory), &datagram);
-    // Where no metadata came along, its length alone tells that the program has cut it.
-    let refused = || if is_cut(frame.bytes(memory), &datagram) { RuleDrop::Oversize } else { RuleDrop::Malformed };
-    let end = end.ok_or_else(refused)?;
+    let end = end_of_packet(frame.bytes(memory), &datagram).ok_or(RuleDrop::Malformed)?;
     frame.set_len(memory, end);
     if ingress.partial_checksums {
         complete_checksum(frame.bytes(memory), &datagram);

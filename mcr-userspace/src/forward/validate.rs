@@ -20,8 +20,9 @@ pub fn end_of_packet(frame: &[u8], datagram: &Datagram) -> Option<usize> {
     (Sum::default().header(frame.get(ip..udp_at)?).fold() == 0xffff).then_some(end)
 }
 
-/// Whether a frame that is too short for its packet ends with its headers: so the XDP program leaves one that is too long for a frame.
-#[cold]
+/// Whether a frame that is too short for its packet ends with its headers: so the XDP program leaves a packet that is too long for a frame.
+/// A damaged packet may look the same, so metadata is asked first.
+#[inline]
 pub fn is_cut(frame: &[u8], datagram: &Datagram) -> bool {
     let (ip, headers) = (usize::from(datagram.ip_offset), usize::from(datagram.udp_offset) + wire::UDP_LEN);
     let total = be16(frame, ip + ipv4::TOTAL_LENGTH).map_or(0, usize::from);
