@@ -23,6 +23,8 @@ pub mod doctor;
 
 pub mod packet;
 pub mod raw;
+pub mod datagrams;
+pub mod tap;
 
 pub mod crossing;
 pub mod probe;
