@@ -102,7 +102,9 @@ mod tests {
 
     #[test]
     fn as_many_datagrams_as_pieces() {
-        for (payload, size, count) in [(0, 10, 1), (1, 10, 1), (10, 10, 1), (11, 10, 2), (9_212, 1_316, 7), (65_507, 1, 65_507)] {
+        for (payload, size, count) in
+            [(0, 10, 1), (1, 10, 1), (10, 10, 1), (11, 10, 2), (9_212, 1_316, 7), (65_507, 1, 65_507)]
+        {
             assert_eq!(Merged::of(payload, size), Merged { size, count });
         }
     }

@@ -26,11 +26,13 @@ pub enum Content {
 /// What the packet is, which is an skb; where `sometimes`, only if it can be seen to be one.
 #[inline(always)]
 pub fn content(ctx: &XdpContext, sometimes: bool) -> Content {
+    // By itself, so that the verifier knows the value and drops what follows where it is 0: some machines forbid the helper.
     // SAFETY: a valid static, which the daemon's loader has changed: so it is not to be taken for the constant that it looks like.
-    let offsets = unsafe { (&raw const OFFSETS).read_volatile() };
-    if offsets.shared_info == 0 {
+    if unsafe { (&raw const OFFSETS.shared_info).read_volatile() } == 0 {
         return Content::Datagram;
     }
+    // SAFETY: as above.
+    let offsets = unsafe { (&raw const OFFSETS).read_volatile() };
     // What cannot be read is not there: then nothing can be said of the packet, and it is taken for one datagram.
     look(ctx, sometimes, &offsets).unwrap_or(Content::Datagram)
 }

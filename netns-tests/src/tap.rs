@@ -42,8 +42,8 @@ impl Tap {
             request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
             // SAFETY: the request is a whole `ifreq`, which the kernel reads and writes.
             cvt(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) }).context("TUNSETIFF")?;
-            // SAFETY: the kernel reads one integer.
             let header = HEADER;
+            // SAFETY: the kernel reads one integer.
             cvt(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETVNETHDRSZ, &raw const header) })
                 .context("TUNSETVNETHDRSZ")?;
             Ok(file)

@@ -193,7 +193,12 @@ fn random_rules_in_the_kernel_s_maps() -> Result<()> {
                 };
                 prop_assert_eq!(found.map(|value| value.slot), slot, "user space: {:?}", packet);
                 let outcome = bench.run(&frame).map_err(failed)?;
-                prop_assert_eq!(outcome, Outcome { verdict, slot, is_cut: false, packet: frame }, "the kernel: {:?}", packet);
+                prop_assert_eq!(
+                    outcome,
+                    Outcome { verdict, slot, is_cut: false, packet: frame },
+                    "the kernel: {:?}",
+                    packet
+                );
                 let count = &wanted_by[wanting.min(3)];
                 count.set(count.get() + 1);
             }

@@ -34,12 +34,7 @@ fn crosses(network: &Network, ingress: &str, flags: &[&str], datagrams: Datagram
     settle(&daemon, &before, &wire, datagrams)
 }
 
-fn settle(
-    daemon: &Daemon,
-    before: &netns_tests::stats::Stats,
-    wire: &Wire,
-    datagrams: Datagrams,
-) -> Result<()> {
+fn settle(daemon: &Daemon, before: &netns_tests::stats::Stats, wire: &Wire, datagrams: Datagrams) -> Result<()> {
     datagrams.arrive(wire)?;
     let stats = daemon.stats_at_rest()?;
     let (rule, count) = (stats.rule("stream-0"), datagrams.count() as u64);
@@ -87,9 +82,8 @@ fn by_the_relay_s_own_kernel() -> Result<()> {
     let network = Topology::chain(1).build()?;
     bridge(&network)?;
     network.namespace(GEN).run("ethtool -K v0 tx-udp-segmentation off")?;
-    let packets = || -> Result<u64> {
-        Ok(network.relay().run("cat /sys/class/net/br0/statistics/rx_packets")?.trim().parse()?)
-    };
+    let packets =
+        || -> Result<u64> { Ok(network.relay().run("cat /sys/class/net/br0/statistics/rx_packets")?.trim().parse()?) };
     for feature in ["rx-udp-gro-forwarding", "rx-gro-list"] {
         network.relay().run("ethtool -K v1 gro on rx-udp-gro-forwarding off rx-gro-list off")?;
         network.relay().run(&format!("ethtool -K v1 {feature} on"))?;
@@ -147,7 +141,9 @@ fn too_long_for_a_frame() -> Result<()> {
         ensure!((rule.matched_packets, rule.outputs[0].sent_packets) == (40, 20), "{rule:?}");
         ledger::check(&stats, Deleted::None)?;
         ledger::check_frames(&before, &stats)?;
-        let said = || daemon.log().lines().filter(|line| line.contains("rule stream-0") && line.contains("(oversize)")).count();
+        let said = || {
+            daemon.log().lines().filter(|line| line.contains("rule stream-0") && line.contains("(oversize)")).count()
+        };
         until("a word about it", SOON, || Ok((said() > 0).then_some(())))?;
         long.send(network.namespace(GEN), SENDER)?;
         let stats = daemon.stats_at_rest()?;

@@ -121,8 +121,18 @@ fn table() -> Vec<(&'static str, Vec<u8>, Verdict, Option<u32>)> {
         ("tagged, and no rule for the tag", plain.clone().tagged(5).build(), PassVlan, None),
         ("a priority tag is no VLAN", plain.clone().tagged(0).build(), Steered, Some(1)),
         ("a priority tag with all other bits", plain.clone().tagged(0).with(|p| p[14] = 0xf0), Steered, Some(1)),
-        ("a provider's priority tag", plain.clone().tagged(0).with(|p| p[12..14].copy_from_slice(&[0x88, 0xa8])), Steered, Some(1)),
-        ("a provider's tag", plain.clone().tagged(5).with(|p| p[12..14].copy_from_slice(&[0x88, 0xa8])), PassNoRule, None),
+        (
+            "a provider's priority tag",
+            plain.clone().tagged(0).with(|p| p[12..14].copy_from_slice(&[0x88, 0xa8])),
+            Steered,
+            Some(1),
+        ),
+        (
+            "a provider's tag",
+            plain.clone().tagged(5).with(|p| p[12..14].copy_from_slice(&[0x88, 0xa8])),
+            PassNoRule,
+            None,
+        ),
         ("a priority tag before the rule's", double_tagged([239, 3, 1, 1], 0, 100), Steered, Some(7)),
         ("a priority tag before another than the rule's", double_tagged([239, 3, 1, 1], 0, 101), PassVlan, None),
         ("two priority tags", double_tagged([239, 1, 1, 1], 0, 0), Steered, Some(1)),
@@ -151,7 +161,15 @@ fn table() -> Vec<(&'static str, Vec<u8>, Verdict, Option<u32>)> {
         ("our own MAC behind a tag", spec([239, 3, 1, 1], 5001).tagged(100).with(|p| to_us(p, 0)), Steered, Some(7)),
         ("our own MAC, no rule", spec([239, 9, 1, 1], 5001).with(|p| to_us(p, 0)), PassNoRule, None),
         ("our own MAC, no group", spec([10, 1, 1, 1], 5001).with(|p| to_us(p, 0)), PassNoRule, None),
-        ("a fragment to our own MAC", plain.with(|p| { to_us(p, 0); fragment(0x2000)(p) }), PassFragment, None),
+        (
+            "a fragment to our own MAC",
+            plain.with(|p| {
+                to_us(p, 0);
+                fragment(0x2000)(p)
+            }),
+            PassFragment,
+            None,
+        ),
         ("a martian is the worker's to find", plain.clone().from([127, 0, 0, 1]).build(), Steered, Some(1)),
         ("a broadcast MAC is a group's", plain.with(|p| p[..6].fill(0xff)), Steered, Some(1)),
         ("TCP", plain.with(|p| p[PROTOCOL] = 6), PassNoRule, None),

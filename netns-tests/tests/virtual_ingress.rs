@@ -82,7 +82,10 @@ fn the_own_mac_changes() -> Result<()> {
             let before = daemon.stats_at_rest()?.rule("stream-0").matched_packets;
             for id in 0..5 {
                 let (group, port) = rules::SENT;
-                wire.send(&netns_tests::packet::Packet { id, to_mac, ..netns_tests::packet::Packet::new(group, port) }.frame())?;
+                wire.send(
+                    &netns_tests::packet::Packet { id, to_mac, ..netns_tests::packet::Packet::new(group, port) }
+                        .frame(),
+                )?;
             }
             Ok(daemon.stats_at_rest()?.rule("stream-0").matched_packets - before)
         };

@@ -16,7 +16,9 @@ impl State {
             live.said_oversize = true;
             let ingress = &active.rule.matcher.interface;
             let remedy = self.interfaces.find(ingress).map(|(_, interface)| remedy(interface)).unwrap_or_default();
-            log::warn!("rule {name}: packets on {ingress} are longer than a frame takes and are dropped (oversize){remedy}");
+            log::warn!(
+                "rule {name}: packets on {ingress} are longer than a frame takes and are dropped (oversize){remedy}"
+            );
         }
     }
 }

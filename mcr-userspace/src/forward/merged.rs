@@ -100,7 +100,8 @@ pub fn forward(
     match entry {
         Some((slot, entry)) => {
             entry.counters.received.add(count);
-            let headers = admit(entry, ingress, datagram).and_then(|datagram| Headers::read(desk, datagram, merged, &mut parts));
+            let headers =
+                admit(entry, ingress, datagram).and_then(|datagram| Headers::read(desk, datagram, merged, &mut parts));
             match headers {
                 Ok(headers) => split(desk, outlets, (slot, entry), &headers, &mut parts),
                 Err(reason) => entry.counters.dropped[reason as usize].add(count),

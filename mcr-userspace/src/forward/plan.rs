@@ -2,11 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use mcr_common::{
-    counter::OutputDrop,
-    flow::Datagram,
-    wire::ipv4,
-};
+use mcr_common::{counter::OutputDrop, flow::Datagram, wire::ipv4};
 
 use super::rule::Target;
 use crate::rules::rule::{Source, Ttl, Vlan};

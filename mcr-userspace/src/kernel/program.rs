@@ -99,22 +99,22 @@ impl Program {
         let counters = counters.with_context(|| {
             format!("{slots} rules on {cpus} CPUs have too many counters; lower `rules` in [limits]")
         })?;
-        let offsets = skb::offsets().unwrap_or_else(|error| {
-            log::warn!("datagrams that the kernel has merged cannot be told from single datagrams in skb mode: {error}");
-            Offsets::UNKNOWN
-        });
-        let mut ebpf = EbpfLoader::new()
-            .override_global("SLOTS", &slots, true)
-            .override_global("OFFSETS", &offsets, true)
-            .map_max_entries("COUNTS", counters)
-            .map_max_entries("FRAGMENT_SAID", slots)
-            .map_max_entries("TABLE", layout.blocks())
-            .map_max_entries("GROUP_FLOWS", slots.saturating_mul(2))
-            .load(OBJECT)
-            .map_err(|error| explain("loading the XDP program", error.into()))?;
+        let load = |offsets: &Offsets| {
+            let mut ebpf = EbpfLoader::new()
+                .override_global("SLOTS", &slots, true)
+                .override_global("OFFSETS", offsets, true)
+                .map_max_entries("COUNTS", counters)
+                .map_max_entries("FRAGMENT_SAID", slots)
+                .map_max_entries("TABLE", layout.blocks())
+                .map_max_entries("GROUP_FLOWS", slots.saturating_mul(2))
+                .load(OBJECT)
+                .map_err(|error| explain("loading the XDP program", error.into()))?;
+            let program: &mut Xdp = ebpf.program_mut(NAME).expect("the object has the program").try_into()?;
+            program.load().map_err(|error| explain("loading the XDP program", error.into()))?;
+            anyhow::Ok(ebpf)
+        };
+        let mut ebpf = load_with(skb::offsets(), load)?;
         log_lines(&mut ebpf)?;
-        let program: &mut Xdp = ebpf.program_mut(NAME).expect("the object has the program").try_into()?;
-        program.load().map_err(|error| explain("loading the XDP program", error.into()))?;
 
         let mut take = |name| ebpf.take_map(name).unwrap_or_else(|| panic!("the object has the map {name}"));
         let Map::Array(table) = take("TABLE") else { anyhow::bail!("the object's map TABLE is no array") };
@@ -129,7 +129,10 @@ impl Program {
         let (interfaces, fragment_said) = (take("INTERFACES").try_into()?, take("FRAGMENT_SAID").try_into()?);
         let Map::Array(counts) = take("COUNTS") else { anyhow::bail!("the object's map COUNTS is no array") };
         let counts = Words::of_map(counts.fd(), counters as usize * COUNT).context("mapping the counters")?;
-        Ok((Self { ebpf, links: BTreeMap::new(), sockets, interfaces, counts, slots, verdicts, fragment_said, cpus }, maps))
+        Ok((
+            Self { ebpf, links: BTreeMap::new(), sockets, interfaces, counts, slots, verdicts, fragment_said, cpus },
+            maps,
+        ))
     }
 
     fn xdp(&mut self) -> &mut Xdp {
@@ -228,6 +231,19 @@ impl Program {
     }
 }
 
+/// Loads the program with these offsets; without them where it cannot be loaded so: reading the kernel's memory is forbidden where the
+/// kernel is locked down to `confidentiality` (kernel_lockdown(7)).
+fn load_with<T>(offsets: io::Result<Offsets>, load: impl Fn(&Offsets) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let why = match offsets.map(|offsets| load(&offsets)) {
+        Ok(Ok(loaded)) => return Ok(loaded),
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    };
+    let loaded = load(&Offsets::UNKNOWN)?;
+    log::warn!("merged datagrams cannot be told from single datagrams in skb mode: {}", why.root_cause());
+    Ok(loaded)
+}
+
 /// Lets a thread carry the program's log lines over to `log`. It ends with the process.
 fn log_lines(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     let mut logger = EbpfLogger::init(ebpf)?;
@@ -273,5 +289,32 @@ fn attach_error(error: ProgramError) -> io::Error {
             None => io::Error::other(error),
         },
         error => io::Error::other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_may_not_read_the_kernel_is_loaded_all_the_same() {
+        let known = Offsets { shared_info: 320, ..Offsets::UNKNOWN };
+        let tried = RefCell::new(Vec::new());
+        let load = |refused: &[Offsets], found: io::Result<Offsets>| {
+            tried.borrow_mut().clear();
+            load_with(found, |offsets| {
+                tried.borrow_mut().push(*offsets);
+                anyhow::ensure!(!refused.contains(offsets), "refused");
+                Ok(*offsets)
+            })
+        };
+        assert_eq!(load(&[], Ok(known)).expect("loaded"), known);
+        assert_eq!(*tried.borrow(), [known]);
+        assert_eq!(load(&[known], Ok(known)).expect("loaded"), Offsets::UNKNOWN);
+        assert_eq!(load(&[], Err(io::ErrorKind::NotFound.into())).expect("loaded"), Offsets::UNKNOWN);
+        assert_eq!(*tried.borrow(), [Offsets::UNKNOWN]);
+        assert!(load(&[known, Offsets::UNKNOWN], Ok(known)).is_err());
     }
 }

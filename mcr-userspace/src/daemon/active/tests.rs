@@ -99,11 +99,11 @@ fn losses_are_never_taken_back() {
 fn a_replaced_rule_counts_on() {
     let outputs = [to("a", 1, Vlan::None), to("b", 2, Vlan::None)];
     let mut before = reading(&[10, 20]);
-    (before.matched_packets, before.matched_bytes, before.dropped) = (30, 3_000, [1, 2, 3]);
+    (before.matched_packets, before.matched_bytes, before.dropped) = (30, 3_000, [1, 2, 3, 4, 5]);
     let mut now = reading(&[1, 2]);
-    (now.matched_packets, now.matched_bytes, now.dropped) = (5, 500, [10, 20, 30]);
+    (now.matched_packets, now.matched_bytes, now.dropped) = (5, 500, [10, 20, 30, 40, 50]);
     now.carry(&outputs, &before, &outputs);
-    assert_eq!((now.matched_packets, now.matched_bytes, now.dropped), (35, 3_500, [11, 22, 33]));
+    assert_eq!((now.matched_packets, now.matched_bytes, now.dropped), (35, 3_500, [11, 22, 33, 44, 55]));
     assert_eq!(now.outputs, [sent(11), sent(22)]);
 }
 

@@ -30,14 +30,11 @@ pub fn rows(t: &mut Table) {
     let row = t.row("a martian in a VLAN").rule("v1 group=239.N.1.1 port=5001 vlan=100", &["v2"]);
     row.sent(IN, |p| (p.source, p.tag) = (Ipv4Addr::LOCALHOST, Some(super::tags::tag(100)))).drops("martian_source");
 
-    let row = t.row("the neighbours of martians, and link-local senders").rule(
-        "v1 group=239.N.1.1 port=5001",
-        &["v2", "v4 source=keep"],
-    );
+    let row = t
+        .row("the neighbours of martians, and link-local senders")
+        .rule("v1 group=239.N.1.1 port=5001", &["v2", "v4 source=keep"]);
     for source in [[1, 0, 0, 0], [126, 255, 255, 255], [128, 0, 0, 1], [169, 254, 7, 7], [223, 255, 255, 255]] {
-        row.sent(IN, |p| p.source = source.into())
-            .out("v3", IN, same)
-            .out("v5", IN, |p| p.source = source.into());
+        row.sent(IN, |p| p.source = source.into()).out("v3", IN, same).out("v5", IN, |p| p.source = source.into());
     }
     t.row("a martian that no rule takes")
         .rule("v1 group=239.N.1.1 port=5001 source=10.0.0.0/8", &["v2"])
