@@ -45,11 +45,11 @@ impl Btf {
             return None;
         }
         // struct btf_header: magic, version and flags, then its length, and where types and strings lie behind it.
-        let [header, types, types_length, strings] = [4, 8, 12, 16].map(|at| word(&bytes, at));
-        let start = (header? + types?) as usize;
-        let end = start + types_length? as usize;
-        let mut btf =
-            Self { types: Vec::new(), strings: (header? + strings?) as usize, structs: HashMap::new(), bytes };
+        let [header, types, types_length, strings] =
+            [4, 8, 12, 16].map(|at| word(&bytes, at).map(|word| word as usize));
+        let start = header? + types?;
+        let end = start + types_length?;
+        let mut btf = Self { types: Vec::new(), strings: header? + strings?, structs: HashMap::new(), bytes };
         let mut at = start;
         while at < end {
             btf.types.push(at);
