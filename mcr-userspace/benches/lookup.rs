@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunOptions};
 use etherparse::PacketBuilder;
 use mcr_common::{
-    flow::{Datagram, FlowValue},
+    flow::{Datagram, FlowValue, InterfaceFacts},
     parse::{Parsed, parse},
 };
 use mcr_userspace::{
@@ -101,6 +101,8 @@ fn kernel_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Result<Vec<(f64, f
     program.attach(LOOPBACK, Attachment::Skb)?;
     let (memory, _pool) = Memory::new(0, 64, 2048)?;
     let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })?;
+    let facts = InterfaceFacts { capacity: Memory::packet_capacity(2048), ..InterfaceFacts::default() };
+    program.set_interface(0, facts)?;
     program.set_socket(0, &port.fd())?;
     let mut flows = Flows::new(maps);
     let matchers: Vec<Match> = (0..rules).map(|i| matcher(i, shapes)).collect();
