@@ -115,6 +115,7 @@ fn kernel_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Result<Vec<(f64, f
         .map(|packet| {
             let mut packet = packet.clone();
             packet[0] = 2;
+            packet[30..34].copy_from_slice(&[10, 0, 0, 2]);
             packet
         })
         .collect();
