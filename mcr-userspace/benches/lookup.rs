@@ -146,7 +146,7 @@ fn worker_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Vec<(f64, f64)> {
         let compiled = Compiled::new(&rule, LOOPBACK, &[0]).expect("a rule has outputs");
         table.install(slot, matcher, compiled, Arc::new(RuleCounters::new(1)));
     }
-    let facts = EgressFacts { mac: [2, 0, 0, 0, 0, 9], address: None, mtu: 1_500 };
+    let facts = EgressFacts { mac: [2, 0, 0, 0, 0, 9], mtu: 1_500, ..EgressFacts::default() };
     let mut frames = vec![0; packets.len() * FRAME];
     let mut slots = Vec::new();
     for (frame, packet) in frames.chunks_exact_mut(FRAME).zip(packets) {

@@ -5,6 +5,7 @@ use anyhow::bail;
 use super::{
     interfaces::Role,
     sockets::{EGRESS_FILL, EGRESS_SEND},
+    suitable,
 };
 use crate::{
     config::{Mode, Profile},
@@ -47,6 +48,7 @@ impl Plan {
 
     /// What can be refused before anything is touched.
     pub fn check(&self, nic: &Nic, role: Role) -> anyhow::Result<()> {
+        suitable::check(nic)?;
         let (name, workers) = (&nic.name, self.workers);
         if nic.driver == "802.1Q VLAN Support" {
             bail!(

@@ -34,6 +34,7 @@ impl State {
         }
         self.refresh();
         self.bring_back();
+        self.follow_sources();
         self.forget_names();
     }
 
@@ -102,6 +103,7 @@ impl State {
         let Some(interface) = self.interfaces.place_mut(id).and_then(|place| place.vacate(&mut self.program)) else {
             return;
         };
+        self.told.clear();
         self.offloads.restore(&interface.nic);
         if interface.is_there() {
             grace::wait_for_programs();
@@ -123,6 +125,7 @@ impl State {
         if wanted.len() < moves.len() || wanted.into_iter().any(|to| !is_free(to) && !moves_too(to)) {
             return;
         }
+        self.told.clear();
         let mut taken = Vec::new();
         for ((id, name), (_, to)) in renamed.iter().zip(&moves) {
             let Some(place) = self.interfaces.place_mut(*id) else { continue };
@@ -173,6 +176,7 @@ impl State {
             }
             let nic = &mut interface.nic;
             (nic.mac, nic.address, nic.mtu) = (now.mac, now.address, now.mtu);
+            (nic.address_by_group, nic.master) = (now.address_by_group, now.master);
         }
         for nic in grown {
             log::info!("{}: it has {} queues now", nic.name, nic.rx_queues);

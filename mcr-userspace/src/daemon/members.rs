@@ -3,7 +3,7 @@
 //! a rule that comes back at once finds its membership held.
 
 mod interface;
-mod vlans;
+pub mod vlans;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

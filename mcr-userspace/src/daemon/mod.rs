@@ -1,6 +1,7 @@
 //! The daemon: what it was told, what it holds, and what it does about it.
 
 pub mod options;
+pub(crate) mod suitable;
 pub(crate) mod fit;
 mod fleet;
 mod follow;
@@ -15,6 +16,7 @@ mod slots;
 mod active;
 mod hearing;
 mod state;
+mod sources;
 mod survey;
 mod change;
 mod retire;

@@ -7,6 +7,7 @@ use std::{io, path::Path};
 
 use anyhow::bail;
 
+use super::suitable::needs_skb;
 use crate::{
     config::Mode,
     kernel::{
@@ -66,6 +67,14 @@ fn decide(
     if mode == Mode::Skb {
         attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
         return copy(Attachment::Skb, String::new());
+    }
+    if let Some(why) = needs_skb(nic) {
+        if mode != Mode::Auto {
+            let word = if mode == Mode::Zerocopy { "zerocopy" } else { "copy" };
+            bail!("{name}: mode {word}, but {why}; leave the choice to mcrd with mode auto");
+        }
+        attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
+        return copy(Attachment::Skb, why);
     }
     if let Err(error) = attach(Attachment::Driver) {
         let belongs_to_others = matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM));

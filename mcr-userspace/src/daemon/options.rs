@@ -4,7 +4,10 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{self, Config, Membership, Mode, Profile};
+use crate::{
+    config::{self, Config, Membership, Mode, Profile},
+    rules::value,
+};
 
 /// Forwards multicast between interfaces through AF_XDP.
 #[derive(Clone, Debug, Parser)]
@@ -14,10 +17,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Interface to receive on, beyond those that rules name
-    #[arg(long, value_name = "IF")]
+    #[arg(long, value_name = "IF", value_parser = value::interface)]
     pub iface_in: Vec<String>,
     /// Interface to send on, beyond those that rules name
-    #[arg(long, value_name = "IF")]
+    #[arg(long, value_name = "IF", value_parser = value::interface)]
     pub iface_out: Vec<String>,
     /// What to ask of the kernel: anything but auto is a demand [default: auto]
     #[arg(long, value_enum)]

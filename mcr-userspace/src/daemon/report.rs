@@ -8,7 +8,6 @@ use super::{
     active::Reading,
     interfaces::{Interface, Place, Role},
     state::{Live, State, Totals},
-    survey::no_address,
 };
 use crate::{
     control::protocol::{
@@ -113,7 +112,7 @@ impl State {
         let waiting = waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting));
         let rules = self.live.values().filter_map(|live| live.active.as_ref()).map(|active| &active.rule);
         let outputs = rules.flat_map(|rule| {
-            let why = rule.outputs.iter().filter_map(|output| self.lack(output));
+            let why = rule.outputs.iter().filter_map(|output| self.lack(rule, output));
             why.map(|why| format!("rule {}: an output waits: {why}", rule.name))
         });
         let absent = self.interfaces.iter().filter(|(_, place)| place.interface.is_none());
@@ -132,10 +131,10 @@ impl State {
     }
 
     /// Why an output of an active rule cannot send now.
-    fn lack(&self, output: &Output) -> Option<String> {
+    fn lack(&self, rule: &Rule, output: &Output) -> Option<String> {
         let place = self.interfaces.place(&output.interface)?;
         match &place.interface {
-            Some(interface) => no_address(output, &interface.nic),
+            Some(interface) => self.lacks_source(rule, output, &interface.nic),
             None => Some(place.absent.clone()),
         }
     }
@@ -157,7 +156,7 @@ impl State {
         let reading = self.reading(rule);
         let is_active = self.live.get(&rule.name).is_some_and(|live| live.active.is_some());
         let outputs = rule.outputs.iter().zip(&reading.outputs).map(|(output, counts)| OutputStats {
-            waiting: is_active.then(|| self.lack(output)).flatten(),
+            waiting: is_active.then(|| self.lack(rule, output)).flatten(),
             interface: output.interface.clone(),
             group: output.group.map_or_else(|| rule.matcher.group.to_string(), |group| group.to_string()),
             port: port(rule, output),

@@ -147,6 +147,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         offloads: Default::default(),
         members: Default::default(),
         others: Default::default(),
+        told: Default::default(),
         live: Default::default(),
         retiring: Vec::new(),
         slots: Slots::new(config.limits.rules),

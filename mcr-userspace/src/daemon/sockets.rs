@@ -223,5 +223,5 @@ pub fn hand_over(
 /// What outputs need to know of an interface. No packet is larger than a frame with room for a tag, whatever the MTU says.
 pub fn facts(nic: &Nic, frame_size: u32) -> EgressFacts {
     let mtu = nic.mtu.min(largest_mtu(frame_size));
-    EgressFacts { mac: nic.mac, address: nic.address, mtu }
+    EgressFacts { mac: nic.mac, address: nic.address, mtu, ..EgressFacts::default() }
 }

@@ -14,6 +14,7 @@ use super::{
     options::Options,
     others::Others,
     slots::Slots,
+    sources::Told,
 };
 use crate::{
     kernel::{flows::Flows, nic::Nic, program::Program},
@@ -42,6 +43,8 @@ pub struct State {
     pub members: Members,
     /// What others on this host are.
     pub others: Others,
+    /// What workers know of addresses to send from.
+    pub told: Told,
     /// The truth.
     pub set: RuleSet,
     /// What each rule of the set is doing.

@@ -8,13 +8,11 @@ use super::{
     fit::Plan,
     fleet::Fleet,
     interfaces::{Role, absent},
+    sources::Answers,
     state::State,
+    suitable,
 };
-use crate::{
-    config::Mode,
-    kernel::nic::Nic,
-    rules::rule::{Output, Rule, Source},
-};
+use crate::{config::Mode, kernel::nic::Nic, rules::rule::Rule};
 
 /// Why a rule cannot forward now.
 #[derive(Debug)]
@@ -66,6 +64,8 @@ pub struct Seen {
     nics: HashMap<String, Nic>,
     /// Why there are no sockets on one of them, in a role.
     refused: HashMap<(String, bool), String>,
+    /// What the kernel said of addresses.
+    answers: Answers,
 }
 
 impl Seen {
@@ -105,9 +105,15 @@ impl State {
         for output in &rule.outputs {
             let name = &output.interface;
             let fits = |nic: &Nic| self.fits(nic, Role::Egress).map_err(Obstacle::Wrong);
-            let found = seen.nic(name).and_then(|nic| match no_address(output, &nic) {
-                Some(lack) => Err(Obstacle::Missing(lack)),
-                None => fits(&nic).map(|()| (nic, Role::Egress, mode(name))),
+            let found = seen.nic(name).and_then(|nic| {
+                fits(&nic)?;
+                match seen.answers.lack(&rule.matcher, output, &nic) {
+                    Ok(None) => Ok((nic, Role::Egress, mode(name))),
+                    Ok(Some(lack)) => Err(Obstacle::Missing(lack)),
+                    Err(error) => {
+                        Err(Obstacle::Wrong(anyhow::Error::from(error).context(format!("addresses of {name}"))))
+                    }
+                }
             });
             match found {
                 Ok(found) => survey.found.push(found),
@@ -119,7 +125,7 @@ impl State {
 
     /// Whether an interface can be used by the workers that there are.
     pub fn fits(&self, nic: &Nic, role: Role) -> anyhow::Result<()> {
-        self.fleet.as_ref().map_or(Ok(()), |fleet| fleet.plan.check(nic, role))
+        self.fleet.as_ref().map_or_else(|| suitable::check(nic), |fleet| fleet.plan.check(nic, role))
     }
 
     /// Starts the workers, made for these interfaces, should there be none yet.
@@ -169,18 +175,10 @@ impl State {
                 Err(obstacle) => survey.lacking.push(obstacle),
             }
         }
-        survey.for_one_output_at_least().map(|survey| survey.lacking)
+        let lacking = survey.for_one_output_at_least()?.lacking;
+        let told = self.tell_sources(rule, &mut seen.answers).context("addresses to send from");
+        told.map_err(Obstacle::Wrong).map(|()| lacking)
     }
-}
-
-/// Why an output cannot send from `nic`, which has no address.
-pub fn no_address(output: &Output, nic: &Nic) -> Option<String> {
-    (output.source == Source::Interface && nic.address.is_none()).then(|| {
-        format!(
-            "{name} has no IPv4 address to send from (`ip addr add ADDRESS/LEN dev {name}`, or source=keep or source=ADDRESS)",
-            name = output.interface
-        )
-    })
 }
 
 /// Whether an interface is there; the error as a user reads it, where it is not.

@@ -5,6 +5,7 @@ pub mod outputs;
 pub mod counters;
 pub mod rule;
 pub mod validate;
+pub mod sources;
 pub mod plan;
 pub mod rewrite;
 pub mod mailbox;

@@ -8,16 +8,18 @@ use mcr_common::{
     wire::{self, ipv4},
 };
 
-use super::rule::Target;
+use super::{rule::Target, sources::Sources};
 use crate::rules::rule::{Source, Ttl, Vlan as OutputVlan};
 
 /// What is known of an egress interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EgressFacts {
     /// Its own Ethernet address.
     pub mac: [u8; 6],
-    /// Its primary IPv4 address.
+    /// The IPv4 address that it sends from in general.
     pub address: Option<Ipv4Addr>,
+    /// Where it sends from another one.
+    pub sources: Sources,
     /// Bytes of the largest IP packet.
     pub mtu: u32,
 }
@@ -56,23 +58,28 @@ pub fn plan(packet: &[u8], datagram: &Datagram, target: &Target, facts: &EgressF
     if packet.len() - ip > facts.mtu as usize {
         return Err(OutputDrop::TooBig);
     }
+    let group = target.group.apply(datagram.group);
+    let vlan = match target.vlan {
+        OutputVlan::None => None,
+        OutputVlan::Set(id) => Some(id),
+        OutputVlan::Keep => vlan_id(packet, ip),
+    };
     let source = match target.source {
         Source::Keep => datagram.source,
         Source::Address(address) => address.into(),
-        Source::Interface => facts.address.ok_or(OutputDrop::NoSource)?.into(),
+        Source::Interface => {
+            let special = facts.sources.of(vlan, group);
+            special.map_or(facts.address, |special| special.address).ok_or(OutputDrop::NoSource)?.into()
+        }
     };
     let tos = packet[ip + ipv4::TOS];
     Ok(Rewrite {
-        group: target.group.apply(datagram.group),
+        group,
         source,
         port: target.port.apply(datagram.port),
         ttl,
         tos: target.dscp.map_or(tos, |dscp| dscp << 2 | tos & 0b11),
-        vlan: match target.vlan {
-            OutputVlan::None => None,
-            OutputVlan::Set(id) => Some(id),
-            OutputVlan::Keep => vlan_id(packet, ip),
-        },
+        vlan,
         mac: facts.mac,
     })
 }

@@ -222,7 +222,12 @@ impl Worker {
             Command::Attach(attach) => self.attach(attach),
             Command::Update { id, facts } => {
                 if let Some(Some(Interface { egress: Some(egress), .. })) = self.interfaces.get_mut(id) {
-                    egress.facts = facts;
+                    egress.learn(facts);
+                }
+            }
+            Command::Sources { id, sources } => {
+                if let Some(Some(Interface { egress: Some(egress), .. })) = self.interfaces.get_mut(id) {
+                    egress.facts.sources = sources;
                 }
             }
             Command::Install { slot, matcher, rule, counters } => {
@@ -254,7 +259,7 @@ impl Worker {
         let interface = place(&mut self.interfaces, id).get_or_insert(Interface { ingress, egress: None });
         match &mut interface.egress {
             // It has frames lined up.
-            Some(egress) => egress.facts = facts,
+            Some(egress) => egress.learn(facts),
             none => *none = own.map(|port| Egress::new(facts, port)),
         }
         // Whoever waited may have given up.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,29 +17,63 @@ const BUFFER: usize = 64 << 10;
 /// Against hangs: the kernel answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// linux/netlink.h: answers are of what the request names alone.
+const NETLINK_GET_STRICT_CHK: libc::c_int = 12;
+
+/// The socket on which rtnetlink is asked, kept from question to question: a question needs no descriptor of its own. It asks about the
+/// network namespace of the thread that asked first.
+static ROUTE: Mutex<Option<Socket>> = Mutex::new(None);
+
 /// Asks `protocol` with a message of type `kind`, and returns the payloads of its answers.
 pub(super) fn ask(protocol: libc::c_int, kind: u16, flags: libc::c_int, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    converse(&open(protocol)?, kind, flags, body)?
+}
+
+/// Asks rtnetlink as [`ask`] does, on the socket that is kept for that.
+pub(super) fn ask_route(kind: u16, flags: libc::c_int, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let mut kept = ROUTE.lock().unwrap_or_else(PoisonError::into_inner);
+    let socket = match kept.take() {
+        Some(socket) => socket,
+        None => {
+            let socket = open(libc::NETLINK_ROUTE)?;
+            super::sockopt::set(&socket, libc::SOL_NETLINK, NETLINK_GET_STRICT_CHK, &1)?;
+            socket
+        }
+    };
+    // A socket that failed is not used again: an answer to this question may still come there.
+    let answer = converse(&socket, kind, flags, body)?;
+    *kept = Some(socket);
+    answer
+}
+
+fn open(protocol: libc::c_int) -> io::Result<Socket> {
     let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(protocol)))?;
     socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// One question and the kernel's answer, which may be an error; or why there is no answer.
+fn converse(socket: &Socket, kind: u16, flags: libc::c_int, body: &[u8]) -> io::Result<io::Result<Vec<Vec<u8>>>> {
     // With an acknowledgement, an answer has an end though it is not a list.
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags) as u16;
     let mut message = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
-    // Sequence number and port: the socket asks once, and the kernel knows it.
+    // Sequence number and port: there is one question at a time, and the kernel knows the socket.
     message.extend([0; 8]);
     message.extend(body);
     socket.send(&message)?;
     let mut answers = Vec::new();
     let mut buffer = vec![0; BUFFER];
     loop {
-        let length = (&socket).read(&mut buffer)?;
+        let mut reader = socket;
+        let length = reader.read(&mut buffer)?;
         for (kind, payload) in messages(&buffer[..length]) {
             match libc::c_int::from(kind) {
-                libc::NLMSG_DONE => return Ok(answers),
+                libc::NLMSG_DONE => return Ok(Ok(answers)),
                 libc::NLMSG_ERROR => {
                     let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                    return if code == 0 { Ok(answers) } else { Err(io::Error::from_raw_os_error(-code)) };
+                    return Ok(if code == 0 { Ok(answers) } else { Err(io::Error::from_raw_os_error(-code)) });
                 }
                 _ => answers.push(payload.to_vec()),
             }

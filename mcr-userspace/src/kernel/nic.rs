@@ -2,7 +2,12 @@
 
 use std::{fs, io, net::Ipv4Addr};
 
-use super::{ethtool::Ethtool, ifreq::Asker};
+use super::{
+    address::{self, Chosen},
+    ethtool::Ethtool,
+    ifreq::Asker,
+    link,
+};
 
 /// Drivers that leave partial checksums in frames: senders behind them count on a NIC that is not there.
 const VIRTUAL_DRIVERS: [&str; 5] = ["veth", "tun", "tap", "bridge", "virtio_net"];
@@ -28,21 +33,60 @@ pub struct Nic {
     pub mtu: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
-    /// Its primary IPv4 address.
+    /// The IPv4 address that the kernel sends from here to groups in general.
     pub address: Option<Ipv4Addr>,
+    /// Whether that may be another one for some groups.
+    pub address_by_group: bool,
+    /// What its link is (linux/if_arp.h): `ARPHRD_ETHER` and others.
+    pub hardware: u16,
+    /// What made it: `veth`, `bond` and others; empty for a device.
+    pub kind: String,
+    /// What it is a port of.
+    pub master: Option<Master>,
+}
+
+/// A bridge, bond, team or VRF, as its port sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Master {
+    /// Its name.
+    pub name: String,
+    /// What made it: `bridge`, `bond`, `team`, `vrf` and others.
+    pub kind: String,
+}
+
+/// A name was asked about that is not the one the interface goes by (`ip link property add dev NAME altname OTHER`).
+#[derive(Debug, thiserror::Error)]
+#[error("is an alternative name (altname) of {name}; write {name}")]
+pub struct Altname {
+    /// The interface's name.
+    pub name: String,
 }
 
 impl Nic {
-    /// Asks the kernel about `name`; `NotFound` where there is no such interface in this network namespace.
+    /// Asks the kernel about `name`; `ENODEV` where there is no such interface in this network namespace, an [`Altname`] where its name
+    /// is another one.
     pub fn read(name: &str) -> io::Result<Self> {
         let ethtool = Ethtool::of(Asker::new(name)?);
         let driver = ethtool.driver().unwrap_or_default().name;
         let (rx_queues, tx_queues, max_queues) = queues(&ethtool, name);
         let kernel = ethtool.asker();
         let more = if driver == "virtio_net" { aya::util::nr_cpus().map_or(0, |cpus| cpus as u32) } else { 0 };
+        let link = link::of(kernel.ifindex()?)?;
+        if link.name != name {
+            return Err(match link.altnames.iter().any(|altname| altname == name) {
+                true => io::Error::other(Altname { name: link.name }),
+                // It was renamed meanwhile.
+                false => io::Error::from_raw_os_error(libc::ENODEV),
+            });
+        }
+        let master = match link.master {
+            Some(master) => Some(Master { name: link::of(master)?.name, kind: link.port_of.clone() }),
+            None => None,
+        };
+        let Chosen { address, by_group } = address::chosen(&link, None)?;
         Ok(Self {
             name: name.to_owned(),
-            ifindex: kernel.ifindex()?,
+            ifindex: link.ifindex,
             driver,
             rx_queues,
             tx_queues,
@@ -50,7 +94,11 @@ impl Nic {
             max_queues,
             mtu: kernel.mtu()?,
             mac: kernel.mac()?,
-            address: kernel.address(),
+            address,
+            address_by_group: by_group,
+            hardware: link.hardware,
+            kind: link.kind,
+            master,
         })
     }
 
@@ -75,14 +123,6 @@ impl Asker {
         // SAFETY: SIOCGIFHWADDR fills this member.
         let data = unsafe { self.request(libc::SIOCGIFHWADDR)?.ifr_ifru.ifru_hwaddr.sa_data };
         Ok(std::array::from_fn(|i| data[i] as u8))
-    }
-
-    fn address(&self) -> Option<Ipv4Addr> {
-        let ifreq = self.request(libc::SIOCGIFADDR).ok()?;
-        // SAFETY: SIOCGIFADDR fills this member with a `sockaddr_in`, whose address follows family and port.
-        let data = unsafe { ifreq.ifr_ifru.ifru_addr.sa_data };
-        let octets: [u8; 4] = std::array::from_fn(|i| data[2 + i] as u8);
-        Some(Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::vlans::Vlans;
+use super::vlans::{Vlans, remedy};
 use crate::{
     control::protocol::MembershipView,
     kernel::membership::{Holders, Membership},
@@ -10,8 +10,6 @@ use crate::{
 
 /// Groups joined one by one on an interface at most, its VLANs included; beyond them it takes every group.
 const MOST_GROUPS: usize = 4096;
-/// linux/if.h, `IFNAMSIZ` without its NUL.
-const LONGEST_NAME: usize = 15;
 
 /// A membership that rules need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -221,15 +219,6 @@ impl Interface {
         let going = std::mem::take(&mut self.lingering);
         going.iter().filter_map(|need| Some((self.held.remove(need)?, need.membership))).collect()
     }
-}
-
-/// The command that makes an interface in a VLAN.
-fn remedy(name: &str, vlan: u16) -> String {
-    let mut new = format!("{name}.{vlan}");
-    if new.len() > LONGEST_NAME {
-        new = format!("vlan{vlan}");
-    }
-    format!("ip link add link {name} name {new} type vlan id {vlan} && ip link set {new} up")
 }
 
 fn shown(membership: &Membership) -> String {

@@ -15,7 +15,7 @@ fn nic() -> Nic {
         max_queues: 1,
         mtu: 1500,
         mac: [2, 0, 0, 0, 0, 7],
-        address: None,
+        ..Nic::default()
     }
 }
 

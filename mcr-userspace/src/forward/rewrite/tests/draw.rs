@@ -128,7 +128,7 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
         .prop_map(|((mut packet, rule), checksum, padding, is_virtual, balance, (mac, address, mtu))| {
             let length = 20 + packet.options.len() + 8 + packet.payload.len() + packet.behind.len();
             let mtu = mtu.map_or(1600, |more| length as i64 + more) as u32;
-            let facts = EgressFacts { mac, address: address.map(Ipv4Addr::from), mtu };
+            let facts = EgressFacts { mac, address: address.map(Ipv4Addr::from), mtu, ..EgressFacts::default() };
             // The checksum computed as 0, of what comes in or of what goes out.
             match balance {
                 0 => packet.balance(),
