@@ -3,6 +3,7 @@
 pub mod options;
 pub(crate) mod suitable;
 pub(crate) mod fit;
+mod privileges;
 mod fleet;
 mod follow;
 mod stock;

@@ -11,7 +11,8 @@ use super::suitable::needs_skb;
 use crate::{
     config::Mode,
     kernel::{
-        holders, link,
+        holders::{self, Holder},
+        link::{self, Link},
         nic::Nic,
         program::{Attachment, Program},
     },
@@ -103,9 +104,12 @@ fn decide(
 fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
+        Some(libc::EEXIST) if let Some(why) = program_above(nic.ifindex) => anyhow::anyhow!("{name}: {why}"),
         Some(libc::EBUSY | libc::EEXIST) => anyhow::anyhow!(
             "{name}: another XDP program is attached{}; see it with `ip link show {name}`, and end its owner first",
-            owner_of_program(nic.ifindex).map(|owner| format!(", by {owner}")).unwrap_or_default()
+            owner_of_program(nic.ifindex)
+                .map(|owner| format!(", by {} (process {})", owner.name, owner.pid))
+                .unwrap_or_default()
         ),
         Some(libc::EPERM) => {
             anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
@@ -117,12 +121,34 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Who has attached the program that an interface has, as far as that can be seen.
-fn owner_of_program(ifindex: u32) -> Option<String> {
+/// Why an interface without a program takes none: one that is on top of it has one (`dev_xdp_attach`, net/core/dev.c), such as a
+/// macvlan, or the bridge that it is a port of.
+fn program_above(ifindex: u32) -> Option<String> {
     let links = link::all().ok()?;
-    let program = links.into_iter().find(|link| link.ifindex == ifindex)?.xdp?.program;
-    let owner = holders::of(program).into_iter().next()?;
-    Some(format!("{} (process {})", owner.name, owner.pid))
+    let below = links.iter().find(|link| link.ifindex == ifindex).filter(|link| link.xdp.is_none())?;
+    let is_above =
+        |link: &&Link| below.master == Some(link.ifindex) || link.kind != "veth" && link.other_end == Some(ifindex);
+    let above = links.iter().filter(is_above).find(|link| link.xdp.is_some())?;
+    let owner = owner_of_program(above.ifindex);
+    let is_own = owner.as_ref().is_some_and(|owner| owner.pid == std::process::id());
+    let whose = match owner {
+        Some(_) if is_own => "mcrd's own, since a rule or a flag names it".to_owned(),
+        Some(owner) => format!("of {} (process {})", owner.name, owner.pid),
+        None => "another's".to_owned(),
+    };
+    let above = &above.name;
+    let remedy = if is_own {
+        format!("name one of the two alone: {above}, or this one")
+    } else {
+        "end its owner first".to_owned()
+    };
+    Some(format!("the kernel takes no XDP program below {above}, which has one, {whose}; {remedy}"))
+}
+
+/// Who has attached the program that an interface has, as far as that can be seen.
+fn owner_of_program(ifindex: u32) -> Option<Holder> {
+    let program = link::of(ifindex).ok()?.xdp?.program;
+    holders::of(program).into_iter().next()
 }
 
 /// Asks the driver for zero-copy on a UMEM made for the question: one that has seen a refusal can be bound no more.

@@ -20,6 +20,7 @@ use super::{
     interfaces::{Interfaces, Role},
     metrics,
     options::Options,
+    privileges,
     report::final_line,
     retire::Shared,
     slots::Slots,
@@ -41,6 +42,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before anything is made: what arrives meanwhile is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
     allow_descriptors();
+    privileges::check(&options.config)?;
     let server = Server::bind(&options.config.daemon.control_socket)?;
     let metrics = options.config.daemon.metrics_listen.map(metrics::listen).transpose()?;
     let shared = Arc::new(Shared::new(start(options)?));

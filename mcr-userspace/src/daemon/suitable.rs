@@ -5,19 +5,23 @@ use crate::kernel::nic::Nic;
 /// Kinds that bundle several interfaces into one (drivers/net/bonding, drivers/net/team).
 const BUNDLES: [&str; 2] = ["bond", "team"];
 
-/// Why nothing can be received from, nor sent to, `nic`; one sentence, which begins with its name.
+/// Whether interfaces of this kind bundle others, which are for nothing else then.
+pub fn is_bundle(kind: &str) -> bool {
+    BUNDLES.contains(&kind)
+}
+
+/// Why nothing can be received from, nor sent to, `nic`, and what to name in its place; without its name.
 pub fn unsuitable(nic: &Nic) -> Option<String> {
-    let name = &nic.name;
     if nic.hardware != libc::ARPHRD_ETHER {
         let behind = if nic.hardware == libc::ARPHRD_LOOPBACK { ", and no segment is behind it" } else { "" };
         return Some(format!(
-            "{name}: it has no Ethernet (link/{}){behind}: mcr receives and sends Ethernet frames; name an Ethernet interface, which `ip link` lists as link/ether",
+            "it has no Ethernet (link/{}){behind}: mcr receives and sends Ethernet frames; name an Ethernet interface, which `ip link` lists as link/ether",
             link_type(nic.hardware)
         ));
     }
-    let bundle = nic.master.as_ref().filter(|master| BUNDLES.contains(&master.kind.as_str()))?;
+    let bundle = nic.master.as_ref().filter(|master| is_bundle(&master.kind))?;
     Some(format!(
-        "{name}: it is a port of the {kind} {master}, which takes its packets; name {master} in its place",
+        "it is a port of the {kind} {master}, which takes its packets; name {master} in its place",
         kind = bundle.kind,
         master = bundle.name
     ))
@@ -25,7 +29,7 @@ pub fn unsuitable(nic: &Nic) -> Option<String> {
 
 /// Refuses what is [`unsuitable`].
 pub fn check(nic: &Nic) -> anyhow::Result<()> {
-    unsuitable(nic).map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+    unsuitable(nic).map_or(Ok(()), |why| Err(anyhow::anyhow!("{}: {why}", nic.name)))
 }
 
 /// Why the program must run in skb mode on `nic`, though the driver may have native XDP: a bond's is run by its ports, on queues of
@@ -76,7 +80,7 @@ mod tests {
             [(libc::ARPHRD_LOOPBACK, "link/loopback"), (libc::ARPHRD_NONE, "link/none"), (999, "link/999")]
         {
             let why = unsuitable(&Nic { hardware, ..ethernet.clone() }).expect("it is no Ethernet");
-            assert!(why.starts_with("a: ") && why.contains(shown), "{why}");
+            assert!(why.contains(shown), "{why}");
         }
     }
 }

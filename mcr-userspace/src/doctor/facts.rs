@@ -20,10 +20,6 @@ pub const CAP_NET_ADMIN: u32 = 12;
 pub const CAP_NET_RAW: u32 = 13;
 /// Memory beyond the limit for locked memory.
 pub const CAP_IPC_LOCK: u32 = 14;
-/// A network namespace for the workers' memory; stands for CAP_BPF too.
-pub const CAP_SYS_ADMIN: u32 = 21;
-/// Loading a program.
-pub const CAP_BPF: u32 = 39;
 
 /// The host, and this process on it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use super::{
     check,
     facts::{Daemon, Host, Interface, ZeroCopy},
-    finding::{Finding, quoted},
+    finding::{Finding, quoted, shown},
     report::{Examined, Report},
 };
 use crate::{
@@ -16,13 +16,15 @@ use crate::{
     daemon::{
         allowed_cpus,
         modes::{Answer, ask_for_zero_copy},
+        suitable::{is_bundle, needs_skb, unsuitable},
     },
     kernel::{
+        capabilities::effective,
         ethtool::{Ethtool, TX_VLAN_HW_INSERT},
         holders, interrupts,
         link::{self, Link},
         netdev::xdp_features,
-        nic::Nic,
+        nic::{Altname, Nic},
         version,
     },
 };
@@ -48,6 +50,11 @@ pub fn examine(names: &[String], socket: &Path) -> Report {
 fn interface(name: &str, links: &[Link], host: &Host, ask: bool) -> Examined {
     let (nic, link) = match (Nic::read(name), links.iter().find(|link| link.name == name)) {
         (Ok(nic), Some(link)) => (nic, link),
+        (Err(ref error), _) if let Some(Altname { name: real }) = altname(error) => {
+            let finding = Finding::problem("name", format!("{} {error}", shown(name)));
+            let findings = vec![finding.fix(format!("mcrctl doctor {}", quoted(real)))];
+            return Examined { name: name.to_owned(), findings, ..Examined::default() };
+        }
         (Err(error), _)
             if error.raw_os_error() != Some(libc::ENODEV) && error.kind() != io::ErrorKind::InvalidInput =>
         {
@@ -72,6 +79,10 @@ fn interface(name: &str, links: &[Link], host: &Host, ask: bool) -> Examined {
         tx_queues: Some(facts.nic.tx_queues),
         findings,
     }
+}
+
+fn altname(error: &io::Error) -> Option<&Altname> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Interface {
@@ -108,6 +119,9 @@ fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Inter
 /// Asks the driver as mcrd does, where that disturbs nobody.
 fn zero_copy(nic: &Nic, link: &Link, host: &Host, ask: bool) -> ZeroCopy {
     let not_asked = |why: &str| ZeroCopy::NotAsked(why.to_owned());
+    if unsuitable(nic).is_some() || needs_skb(nic).is_some() {
+        return not_asked("mcrd does not ask it either");
+    }
     if link.xdp.is_some() {
         return not_asked("an XDP program is attached, and its packets might be interrupted");
     }
@@ -136,7 +150,7 @@ fn host(names: &[String], socket: &Path) -> Host {
     Host {
         release,
         kernel,
-        capabilities: capabilities(),
+        capabilities: effective().map_or(0, |held| held.bits()),
         memlock: memlock(),
         cpus: allowed_cpus(),
         irqbalance: runs("irqbalance"),
@@ -171,13 +185,6 @@ fn is_elsewhere(pid: u32) -> bool {
     }
 }
 
-/// The effective capabilities of this process (proc(5), `CapEff`).
-fn capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
-}
-
 /// The limit on locked memory; `None` where there is none.
 fn memlock() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Memlock).current
@@ -202,7 +209,8 @@ fn by_default(links: &[Link], daemon: &Daemon) -> Vec<String> {
     {
         return interfaces.iter().map(|interface| interface.name.clone()).collect();
     }
-    let is_used = |link: &&Link| link.hardware == libc::ARPHRD_ETHER && link.flags & libc::IFF_UP as u32 != 0;
+    let is_up = |link: &Link| link.hardware == libc::ARPHRD_ETHER && link.flags & libc::IFF_UP as u32 != 0;
+    let is_used = |link: &&Link| is_up(link) && !is_bundle(&link.port_of);
     links.iter().filter(is_used).map(|link| link.name.clone()).collect()
 }
 

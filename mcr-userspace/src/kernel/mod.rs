@@ -15,6 +15,7 @@ pub mod words;
 pub mod places;
 pub mod flows;
 pub mod version;
+pub mod capabilities;
 pub mod grace;
 pub mod events;
 pub mod igmp;

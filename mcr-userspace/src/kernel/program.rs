@@ -241,14 +241,18 @@ fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     None
 }
 
-/// Says which capability lacks where the kernel only says EPERM.
+/// The kernel's answer alone: aya's error has the verifier's log with it, which may be thousands of lines. What capabilities lack has been
+/// looked at before.
 fn explain(what: &str, error: anyhow::Error) -> anyhow::Error {
-    match error.chain().find_map(errno) {
-        Some(libc::EPERM | libc::EACCES) => {
-            error.context(format!("{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW"))
+    let Some(code) = error.chain().find_map(errno) else { return error.context(what.to_owned()) };
+    log::debug!("{what}: {error:#}");
+    let hint = match code {
+        libc::EPERM => {
+            "; the kernel asks for capabilities outside of any user namespace, and a lockdown, a seccomp filter or another security module may forbid it too"
         }
-        _ => error.context(what.to_owned()),
-    }
+        _ => "; with RUST_LOG=debug the kernel's own account of it is in the log",
+    };
+    anyhow::anyhow!("{what}: {}{hint}", io::Error::from_raw_os_error(code))
 }
 
 /// An attachment's error with its errno, however aya wraps it.

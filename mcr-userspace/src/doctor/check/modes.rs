@@ -4,7 +4,7 @@ use super::super::{
     facts::{Host, Interface, ZeroCopy},
     finding::Finding,
 };
-use crate::kernel::link::XdpPlace;
+use crate::{daemon::suitable::needs_skb, kernel::link::XdpPlace};
 
 /// The first kernel with zero-copy on virtio_net.
 const VIRTIO_ZERO_COPY: (u32, u32) = (6, 13);
@@ -60,6 +60,9 @@ pub fn xdp(interface: &Interface, host: &Host) -> Option<Finding> {
             ),
         });
     }
+    if let Some(why) = needs_skb(&interface.nic) {
+        return Some(Finding::note("xdp", format!("mcrd takes skb mode, which is slower: {why}")));
+    }
     Some(match interface.xdp_features {
         Some(features) if features.native && interface.feature("rx-gro-hw") == Some((true, false)) => Finding::note(
             "xdp",
@@ -100,6 +103,9 @@ pub fn zero_copy(interface: &Interface, host: &Host) -> Option<Finding> {
             _ if stats.xsk_reason.is_empty() => copied("mcrd runs in copy mode"),
             _ => copied(&stats.xsk_reason),
         });
+    }
+    if let Some(why) = needs_skb(nic) {
+        return Some(copied(&why));
     }
     let old = host.kernel.is_some_and(|version| version < VIRTIO_ZERO_COPY);
     let busy = interface.zero_copy == ZeroCopy::InUse;

@@ -230,7 +230,10 @@ mod tests {
             // Kept as they are.
             (r#""interface":"e1","group":"239.10.1.1","port":6001"#, r#""interface":"e2""#),
             (r#""interface":"e1","group":"239.10.1.1","port":"6000-6005""#, r#""interface":"e2","source":"keep""#),
-            (r#""interface":"e1","group":"239.1.1.0/24","port":"7000-7009""#, r#""interface":"e2","group":"239.10.1.0","port":5995"#),
+            (
+                r#""interface":"e1","group":"239.1.1.0/24","port":"7000-7009""#,
+                r#""interface":"e2","group":"239.10.1.0","port":5995"#,
+            ),
         ] {
             let told = beside(&a, &rule("b", matcher, &[output]));
             assert!(told.len() == 1 && told[0].contains("rule `a`"), "{matcher}: {told:?}");
@@ -243,14 +246,29 @@ mod tests {
     fn what_does_not_mix() {
         let a = rule("a", A, &[OUT]);
         for (matcher, output) in [
-            (r#""interface":"e0","group":"239.1.1.2","port":5001"#, r#""interface":"e3","group":"239.10.1.1","port":6001"#),
-            (r#""interface":"e0","group":"239.1.1.2","port":5001"#, r#""interface":"e2","group":"239.10.1.2","port":6001"#),
-            (r#""interface":"e0","group":"239.1.1.2","port":5001"#, r#""interface":"e2","group":"239.10.1.1","port":6002"#),
-            (r#""interface":"e0","group":"239.1.1.2","port":5001"#, r#""interface":"e2","group":"239.10.1.1","port":6001,"vlan":7"#),
+            (
+                r#""interface":"e0","group":"239.1.1.2","port":5001"#,
+                r#""interface":"e3","group":"239.10.1.1","port":6001"#,
+            ),
+            (
+                r#""interface":"e0","group":"239.1.1.2","port":5001"#,
+                r#""interface":"e2","group":"239.10.1.2","port":6001"#,
+            ),
+            (
+                r#""interface":"e0","group":"239.1.1.2","port":5001"#,
+                r#""interface":"e2","group":"239.10.1.1","port":6002"#,
+            ),
+            (
+                r#""interface":"e0","group":"239.1.1.2","port":5001"#,
+                r#""interface":"e2","group":"239.10.1.1","port":6001,"vlan":7"#,
+            ),
             // The same stream, of one source, is another rule's.
             (r#""interface":"e0","group":"239.1.1.1","port":5001,"source":"10.0.0.5""#, OUT),
             // Another part of what the other takes, renumbered alike.
-            (r#""interface":"e0","group":"239.1.0.0/16","port":"5001-5002""#, r#""interface":"e2","group":"239.10.0.0","port":6001"#),
+            (
+                r#""interface":"e0","group":"239.1.0.0/16","port":"5001-5002""#,
+                r#""interface":"e2","group":"239.10.0.0","port":6001"#,
+            ),
         ] {
             let told = beside(&a, &rule("b", matcher, &[output]));
             assert_eq!(told.len(), 0, "{matcher}: {told:?}");
@@ -265,7 +283,11 @@ mod tests {
         let told = |second: &str| {
             let both = rule("a", matcher, &[r#""interface":"e2","port":6001"#, second]);
             let warnings = RuleSet::new(1).insert(both).expect("one rule");
-            warnings.into_iter().filter(|warning| warning.kind == Kind::Mixed).map(|warning| warning.to_string()).collect::<Vec<_>>()
+            warnings
+                .into_iter()
+                .filter(|warning| warning.kind == Kind::Mixed)
+                .map(|warning| warning.to_string())
+                .collect::<Vec<_>>()
         };
         let mixed = told(r#""interface":"e2","port":6020"#);
         assert!(mixed.len() == 1 && mixed[0].starts_with("output[1]: ") && mixed[0].contains("output[0]"), "{mixed:?}");
