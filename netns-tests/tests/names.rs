@@ -97,7 +97,8 @@ fn names_that_cannot_be_used() -> Result<()> {
                 ensure!(refused.stderr.contains(why), "{}", refused.told());
             }
         }
-        let doctor = daemon.ctl(&["doctor", name])?.exited(1)?;
+        let mut doctor = relay.command(programs::path("mcrctl")?);
+        let doctor = finish(doctor.args(["doctor", name]))?.exited(1)?;
         ensure!(doctor.stdout.contains(why), "{}", doctor.told());
         for flag in ["--iface-in", "--iface-out"] {
             let refused = finish(&mut Files::new("")?.command(relay, &[flag, name])?)?.exited(code)?;
