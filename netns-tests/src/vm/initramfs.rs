@@ -18,7 +18,7 @@ const PROGRAMS: [&str; 4] = ["sh", "ip", "ethtool", "tcpdump"];
 /// Ours.
 const OWN: [&str; 3] = ["mcrd", "mcrctl", "mcrprobe"];
 /// Modules that are loaded at the start.
-const MODULES: [&str; 5] = ["virtio_pci", "virtio_console", "virtio_net", "veth", "8021q"];
+const MODULES: [&str; 7] = ["virtio_pci", "virtio_console", "virtio_net", "veth", "8021q", "bonding", "team"];
 
 /// Makes the initramfs for `kernel`.
 pub fn build(kernel: &Kernel) -> Result<Vec<u8>> {
