@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Drivers that leave partial checksums in frames: senders behind them count on a NIC that is not there.
-const VIRTUAL_DRIVERS: [&str; 5] = ["veth", "tun", "tap", "bridge", "virtio_net"];
+const VIRTUAL_DRIVERS: [&str; 7] = ["veth", "tun", "tap", "bridge", "bonding", "team", "virtio_net"];
 
 /// An interface at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
