@@ -26,7 +26,7 @@ fn kernels_choice(network: &Network) -> Result<String> {
 fn sent_from(from: &Wire, to: &Wire) -> Result<Option<String>> {
     from.send(&Packet::new(rules::SENT.0, rules::SENT.1).frame())?;
     let frames = to.received()?;
-    let frame = frames.into_iter().filter(|frame| is_stream(frame)).next_back();
+    let frame = frames.into_iter().rfind(|frame| is_stream(frame));
     Ok(frame
         .and_then(|frame| frame.get(26..30)?.try_into().ok())
         .map(|octets: [u8; 4]| Ipv4Addr::from(octets).to_string()))
