@@ -21,6 +21,7 @@ pub mod connection;
 pub mod daemon;
 pub mod doctor;
 
+pub mod igmp;
 pub mod packet;
 pub mod raw;
 

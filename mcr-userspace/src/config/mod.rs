@@ -14,6 +14,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -99,6 +100,8 @@ pub struct InterfaceConfig {
     pub mode: Option<Mode>,
     /// How its groups are asked for.
     pub membership: Membership,
+    /// How often its memberships are reported without a query; `None`: never.
+    pub rejoin: Option<Duration>,
 }
 
 /// What is asked of the kernel for an interface.

@@ -63,7 +63,8 @@ fn every_key_is_read() {
     assert_eq!((daemon.control_socket, daemon.metrics_listen), ("/tmp/s".into(), "127.0.0.1:9469".parse().ok()));
     assert_eq!(datapath, Datapath { mode: Mode::Zerocopy, profile: Profile::LowLatency, workers: NonZeroU32::new(2) });
     assert_eq!(limits, Limits { rules: 10, frames: Some(4096) });
-    let interface = |name: &str, mode, membership| InterfaceConfig { name: name.into(), mode, membership };
+    let interface =
+        |name: &str, mode, membership| InterfaceConfig { name: name.into(), mode, membership, rejoin: None };
     assert_eq!(
         interfaces,
         [interface("veth1", Some(Mode::Copy), Membership::Allmulticast), interface("veth2", None, Membership::Join)]
@@ -133,6 +134,26 @@ output = [{ interface = \"e1\" }]
     assert_eq!(found, wanted);
     let first = parse("f", text).expect_err("wrong")[0].to_string();
     assert_eq!(first, "f:1: deamon: unknown key; did you mean `daemon`?");
+}
+
+#[test]
+fn memberships_are_repeated_where_there_are_some() {
+    let interface = |words: &str| parse("f", &format!("[[interface]]\nname = \"e0\"\n{words}\n"));
+    let every = |words: &str| interface(words).map(|loaded| loaded.config.interfaces[0].rejoin);
+    assert_eq!(every("rejoin = \"30s\""), Ok(Some(Duration::from_secs(30))));
+    assert_eq!(every("membership = \"join\"\nrejoin = \"1m 5s\""), Ok(Some(Duration::from_secs(65))));
+    for (words, part) in [
+        ("rejoin = 30", "it must be a string"),
+        ("rejoin = \"soon\"", "`soon` is not a duration"),
+        ("rejoin = \"999ms\"", "not between"),
+        ("rejoin = \"0s\"", "not between"),
+        ("rejoin = \"9999999 years\"", "not between"),
+        ("membership = \"none\"\nrejoin = \"30s\"", "joins nothing"),
+        ("rejoin = \"30s\"\nmembership = \"allmulticast\"", "joins nothing"),
+    ] {
+        let problem = interface(words).expect_err(words).remove(0);
+        assert!(problem.key == "interface[0].rejoin" && problem.message.contains(part), "{words}: {problem}");
+    }
 }
 
 #[test]

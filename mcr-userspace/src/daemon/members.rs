@@ -3,14 +3,17 @@
 //! a rule that comes back at once finds its membership held.
 
 mod interface;
+mod rejoin;
 mod vlans;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    time::{Duration, Instant},
 };
 
 use interface::{Host, Interface, Need};
+use rejoin::Rejoin;
 
 use crate::{config, control::protocol::MembershipView, kernel::membership::Membership, rules::rule::Match};
 
@@ -20,11 +23,21 @@ pub struct Members {
     host: Host,
     /// By interface index.
     interfaces: BTreeMap<u32, Interface>,
+    /// How often reports are repeated on interfaces of these names.
+    every: BTreeMap<String, Duration>,
+    /// The interfaces on which they are, by index.
+    rejoins: BTreeMap<u32, Rejoin>,
     /// Warnings that the log has told, as long as they hold.
     said: BTreeSet<String>,
 }
 
 impl Members {
+    /// None yet; on interfaces that the file says so of, their reports will be repeated.
+    pub fn new(interfaces: &[config::InterfaceConfig]) -> Self {
+        let every = interfaces.iter().filter_map(|interface| Some((interface.name.clone(), interface.rejoin?)));
+        Self { every: every.collect(), ..Self::default() }
+    }
+
     /// A rule that matches so forwards from now on.
     pub fn add(&mut self, ifindex: u32, matcher: &Match, how: config::Membership) {
         let Some(need) = need(matcher, how) else { return };
@@ -55,8 +68,10 @@ impl Members {
             self.host.vlans.look();
         }
         self.settle();
+        self.rejoin(Instant::now());
         let vlans = &self.host.vlans;
-        let warnings: BTreeSet<String> = self.interfaces.values().flat_map(|of| of.warnings(vlans)).collect();
+        let mut warnings: BTreeSet<String> = self.interfaces.values().flat_map(|of| of.warnings(vlans)).collect();
+        warnings.extend(self.unrepeated());
         for warning in warnings.difference(&self.said) {
             log::warn!("{warning}");
         }
@@ -71,6 +86,25 @@ impl Members {
         }
         self.host.holders.leave_all(&going);
         self.interfaces.retain(|_, interface| !interface.needed.is_empty());
+    }
+
+    /// Repeats the reports that are due.
+    fn rejoin(&mut self, now: Instant) {
+        for (ifindex, interface) in &self.interfaces {
+            if let Some(every) = self.every.get(&interface.name) {
+                let rejoin = self.rejoins.entry(*ifindex).or_insert_with(|| Rejoin::new(*every, now));
+                rejoin.tick(now, || interface.joined());
+            }
+        }
+        let interfaces = &self.interfaces;
+        self.rejoins.retain(|ifindex, _| {
+            interfaces.get(ifindex).is_some_and(|interface| self.every.contains_key(&interface.name))
+        });
+    }
+
+    /// Of each interface whose reports could not be repeated, why.
+    fn unrepeated(&self) -> impl Iterator<Item = String> {
+        self.rejoins.iter().filter_map(|(ifindex, rejoin)| rejoin.warning(&self.interfaces.get(ifindex)?.name))
     }
 
     /// Where the host asks for what a rule needs: index and name of the interface, or of the one in the rule's VLAN on it.
@@ -115,6 +149,7 @@ impl Members {
             }
             warnings.extend(interface.warnings(&self.host.vlans));
         }
+        warnings.extend(self.unrepeated());
         warnings
     }
 }

@@ -18,6 +18,7 @@ use signal_hook::{
 use super::{
     fleet::{FAILED, Fleet, allowed_cpus},
     interfaces::{Interfaces, Role},
+    members::Members,
     metrics,
     options::Options,
     report::final_line,
@@ -145,7 +146,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         fleet: None,
         interfaces: Interfaces::default(),
         offloads: Default::default(),
-        members: Default::default(),
+        members: Members::new(&options.config.interfaces),
         others: Default::default(),
         live: Default::default(),
         retiring: Vec::new(),

@@ -1,6 +1,9 @@
 //! What rules need on one interface, and what is held there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use super::vlans::Vlans;
 use crate::{
@@ -100,6 +103,19 @@ impl Interface {
             Why::Refused(error) => one(need, format!("failed: {error}")),
         });
         held.chain(beyond).chain(failed).collect()
+    }
+
+    /// What is joined and needed: the interface on which it is, the group, and whether all of its sources are wanted.
+    pub fn joined(&self) -> Vec<(u32, Ipv4Addr, bool)> {
+        let mut joined: BTreeMap<(u32, Ipv4Addr), bool> = BTreeMap::new();
+        for (need, on) in self.held.iter().filter(|(need, _)| !self.lingering.contains(need)) {
+            match need.membership {
+                Membership::Group(group) => *joined.entry((*on, group)).or_default() = true,
+                Membership::Source { group, .. } => *joined.entry((*on, group)).or_default() |= false,
+                Membership::All => {}
+            }
+        }
+        joined.into_iter().map(|((on, group), whole)| (on, group, whole)).collect()
     }
 
     /// What users should know of what is needed, each line once.
