@@ -1,5 +1,9 @@
 //! What travels over the control socket: one JSON object a line, a request and then its response.
 
+mod host;
+
+pub use host::{OwnHostKind, OwnHostView, QueriesView};
+
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -350,6 +354,12 @@ pub struct Status {
     pub workers: Vec<WorkerStats>,
     /// What the host is a member of.
     pub memberships: Vec<MembershipView>,
+    /// Who asks for that.
+    #[serde(default)]
+    pub queries: Vec<QueriesView>,
+    /// Who on this host is not served.
+    #[serde(default)]
+    pub own_host: Vec<OwnHostView>,
     /// Rules that are held, waiting ones included.
     pub rules: u64,
     /// Each of them.

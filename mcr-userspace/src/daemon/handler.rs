@@ -14,7 +14,6 @@ use crate::{
         protocol::{ChangeView, Request, Response},
         server::Handler,
     },
-    kernel::igmp,
     rules::{
         check::{Checked, check_rule},
         lint, persist,
@@ -135,27 +134,10 @@ impl State {
         self.live.insert(rule.name.clone(), live);
         before.into_iter().for_each(|active| self.retire(active));
         warnings.extend(self.members.warning(&rule.matcher, self.options.membership(&rule.matcher.interface)));
-        warnings.extend(self.receivers_on_host(&rule));
+        if self.live.get(&rule.name).is_some_and(|live| live.active.is_some()) {
+            warnings.extend(self.not_served(&rule).into_iter().map(|own| own.text));
+        }
         Response::RuleAdded { name: rule.name, replaced: old.is_some(), warnings }
-    }
-
-    /// Whether somebody else on this host has joined what `rule` takes from it.
-    fn receivers_on_host(&mut self, rule: &Rule) -> Option<String> {
-        let (_, interface) = self.interfaces.find(&rule.matcher.interface)?;
-        let (ifindex, name) = self.members.place(interface.nic.ifindex, &rule.matcher)?;
-        let members = &self.members;
-        let look = || {
-            let users = |group| members.users(ifindex, group);
-            igmp::joined(&name)
-                .into_iter()
-                .filter(|(group, all)| *all > users(*group))
-                .map(|(group, _)| group)
-                .collect()
-        };
-        let group = *self.others.of(&name, look).iter().find(|group| rule.matcher.group.contains(**group))?;
-        Some(format!(
-            "a receiver on this host has joined {group} on {name}: matched packets are taken from the host, so it no longer sees them"
-        ))
     }
 
     /// Makes the rules what they were before `rule` was entered.

@@ -7,6 +7,7 @@ use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 use super::{
     active::Reading,
     interfaces::{Interface, Place, Role},
+    others,
     state::{Live, State, Totals},
     survey::no_address,
 };
@@ -64,7 +65,8 @@ impl State {
     }
 
     /// `status`.
-    pub fn status(&self) -> Status {
+    pub fn status(&mut self) -> Status {
+        let own_host = self.own_host();
         let config = &self.options.config;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -77,9 +79,11 @@ impl State {
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
             memberships: self.members.view(None),
+            queries: self.members.queries(),
             rules: self.set.len() as u64,
             streams: self.streams(),
-            warnings: self.warnings(),
+            warnings: self.warnings().into_iter().chain(others::warnings(&own_host)).collect(),
+            own_host,
         }
     }
 

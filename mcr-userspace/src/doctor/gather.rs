@@ -1,5 +1,7 @@
 //! Asks the machine: the one place that does.
 
+mod firewall;
+
 use std::{fs, io, path::Path};
 
 use super::{
@@ -92,6 +94,7 @@ fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Inter
         master: name_of(link.master),
         other_end_keeps_tags: other_end.as_ref().and_then(keeps_tags),
         other_end,
+        rp_filter: rp_filter(&nic.name),
         wireless: fs::exists(format!("/sys/class/net/{}/phy80211", nic.name)).unwrap_or(false),
         channels: ethtool.as_ref().and_then(|ethtool| ethtool.channels().ok()),
         rings: ethtool.as_ref().and_then(|ethtool| ethtool.rings().ok()).filter(|rings| rings.rx > 0),
@@ -103,6 +106,15 @@ fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Inter
         zero_copy,
         nic,
     }
+}
+
+/// The stricter of what holds for all interfaces and for this one.
+fn rp_filter(name: &str) -> Option<u8> {
+    let of = |name: &str| {
+        let set = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter")).ok()?;
+        set.trim().parse().ok()
+    };
+    of(name).max(of("all"))
 }
 
 /// Asks the driver as mcrd does, where that disturbs nobody.
@@ -140,6 +152,7 @@ fn host(names: &[String], socket: &Path) -> Host {
         memlock: memlock(),
         cpus: allowed_cpus(),
         irqbalance: runs("irqbalance"),
+        firewall: firewall::ruleset(),
         daemon: daemon(socket),
         mcrd: mcrd(),
         command: words.join(" "),
@@ -156,6 +169,8 @@ fn daemon(socket: &Path) -> Daemon {
             version: status.version,
             pid: status.pid,
             interfaces: status.interfaces,
+            queries: status.queries,
+            own_host: status.own_host,
         },
         Ok(_) => silent(format!("what answers on {} is not mcrd", socket.display())),
         Err(error) => silent(error.to_string()),

@@ -5,6 +5,7 @@ pub mod ethtool;
 mod netlink;
 mod genl;
 pub mod link;
+pub mod nftables;
 pub mod netdev;
 pub mod holders;
 pub mod interrupts;

@@ -118,6 +118,22 @@ impl Interface {
         joined.into_iter().map(|((on, group), whole)| (on, group, whole)).collect()
     }
 
+    /// The interface on which a group is joined.
+    pub fn joined_on(&self, need: &Need) -> Option<u32> {
+        self.held.get(need).filter(|_| *need != ALL).copied()
+    }
+
+    /// Whether a group that is needed is joined on this one.
+    pub fn has_joined_on(&self, ifindex: u32) -> bool {
+        self.held.iter().any(|(need, on)| *on == ifindex && *need != ALL && !self.lingering.contains(need))
+    }
+
+    /// The interfaces in VLANs on which groups are joined, and their names.
+    pub fn vlans(&self, vlans: &Vlans) -> BTreeMap<u32, String> {
+        let vlan = |need: &Need| vlans.known(self.ifindex, need.vlan?);
+        self.held.keys().filter_map(vlan).map(|vlan| (vlan.ifindex, vlan.name.clone())).collect()
+    }
+
     /// What users should know of what is needed, each line once.
     pub fn warnings(&self, vlans: &Vlans) -> BTreeSet<String> {
         let needed = (self.has_vlans() || !self.failed.is_empty()).then(|| self.needed.keys());

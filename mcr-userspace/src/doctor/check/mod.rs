@@ -2,6 +2,7 @@
 
 mod host;
 mod identity;
+mod membership;
 mod modes;
 mod queues;
 mod packets;
@@ -23,7 +24,7 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
     if !usable {
         return vec![kind];
     }
-    let checks: [fn(&Interface, &Host) -> Option<Finding>; 16] = [
+    let checks: [fn(&Interface, &Host) -> Option<Finding>; 19] = [
         identity::link,
         identity::address,
         modes::xdp_program,
@@ -40,6 +41,9 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
         packets::gro,
         packets::lro,
         packets::multicast_filter,
+        membership::igmp_firewall,
+        membership::igmp_queries,
+        membership::own_host,
     ];
     std::iter::once(kind).chain(checks.iter().filter_map(|check| check(interface, host))).collect()
 }

@@ -190,8 +190,14 @@ mod tests {
     fn what_the_daemon_was_granted_counts() {
         let stats =
             InterfaceStats { name: "eth0".into(), xdp: "driver".into(), xsk: "zerocopy".into(), ..Default::default() };
-        let daemon =
-            |elsewhere| Daemon::Runs { version: "1".into(), pid: 7, elsewhere, interfaces: vec![stats.clone()] };
+        let daemon = |elsewhere| Daemon::Runs {
+            version: "1".into(),
+            pid: 7,
+            elsewhere,
+            interfaces: vec![stats.clone()],
+            queries: Vec::new(),
+            own_host: Vec::new(),
+        };
         let here = Host { daemon: daemon(false), ..root() };
         let interface = attached(XdpPlace::Driver, &[]);
         for check in [xdp_program, xdp, zero_copy] {

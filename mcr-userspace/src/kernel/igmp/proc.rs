@@ -29,13 +29,6 @@ pub struct Joined {
     pub groups: Vec<(Ipv4Addr, usize)>,
 }
 
-/// The groups that sockets of this network namespace have joined on `interface`, and how many of them; none where the kernel does not
-/// say.
-pub fn joined(interface: &str) -> Vec<(Ipv4Addr, usize)> {
-    let all = members().unwrap_or_default();
-    all.into_values().find(|joined| joined.name == interface).map(|joined| joined.groups).unwrap_or_default()
-}
-
 /// What the host has joined, by interface index.
 ///
 /// # Errors

@@ -1,16 +1,13 @@
 //! Says once more what the host is a member of. The kernel does so only when it is asked by a query, or when a membership changes; so
 //! this sends the reports that the kernel would answer with, by a packet socket, on which nothing is ever received.
 
-use std::{
-    io, mem,
-    net::Ipv4Addr,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    ptr,
-};
+use std::{io, net::Ipv4Addr, os::fd::AsRawFd, ptr};
 
 use mcr_common::wire::{ETHERTYPE_IPV4, group_mac};
+use socket2::Socket;
 
 use super::{
+    packet,
     proc::{included, members},
     report::{Wanted, packets},
 };
@@ -41,9 +38,9 @@ pub fn repeat(ifindex: u32, groups: &[(Ipv4Addr, bool)]) -> io::Result<()> {
         Some((*group, if all { Wanted::All } else { Wanted::Sources(sources) }))
     };
     let wanted: Vec<_> = groups.iter().filter_map(wanted).collect();
-    let socket = socket()?;
-    for (to, packet) in packets(joined.version, source(ifindex)?, &wanted) {
-        send(&socket, ifindex, to, &packet)?;
+    let socket = packet::socket()?;
+    for (to, report) in packets(joined.version, source(ifindex)?, &wanted) {
+        send(&socket, ifindex, to, &report)?;
     }
     Ok(())
 }
@@ -63,30 +60,15 @@ fn source(ifindex: u32) -> io::Result<Ipv4Addr> {
     Ok(first.unwrap_or(Ipv4Addr::UNSPECIFIED))
 }
 
-/// A packet socket without a protocol: it receives nothing.
-fn socket() -> io::Result<OwnedFd> {
-    // SAFETY: takes three integers.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is fresh, and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn send(socket: &OwnedFd, ifindex: u32, to: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
-    // SAFETY: integers and bytes: all zero is a value of it.
-    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = ETHERTYPE_IPV4.to_be();
-    address.sll_ifindex = ifindex.cast_signed();
+fn send(socket: &Socket, ifindex: u32, to: Ipv4Addr, report: &[u8]) -> io::Result<()> {
+    let mut address = packet::address(ifindex, ETHERTYPE_IPV4);
     let mac = group_mac(to.to_bits());
     address.sll_halen = mac.len() as u8;
     address.sll_addr[..mac.len()].copy_from_slice(&mac);
     let length = size_of_val(&address) as libc::socklen_t;
-    let (bytes, count, to) = (packet.as_ptr().cast(), packet.len(), ptr::from_ref(&address).cast());
+    let (bytes, count, to) = (report.as_ptr().cast(), report.len(), ptr::from_ref(&address).cast());
     // SAFETY: the kernel reads `count` bytes of one slice, and all of the address.
-    match unsafe { libc::sendto(socket.as_raw_fd(), bytes, count, 0, to, length) } {
+    match unsafe { libc::sendto(socket.as_raw_fd(), bytes, count, libc::MSG_DONTWAIT, to, length) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

@@ -15,7 +15,7 @@ const ROUTER_ALERT: [u8; 4] = [0x94, 4, 0, 0];
 /// Internetwork control (RFC 3376 section 4).
 const TOS: u8 = 0xc0;
 /// linux/in.h, `IPPROTO_IGMP`.
-const PROTOCOL: u8 = 2;
+pub(super) const PROTOCOL: u8 = 2;
 /// Don't fragment.
 const FLAGS: u8 = 0x40;
 /// Where IGMPv3 reports go (RFC 3376 section 4.2.14).
