@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, ensure};
 
 use crate::{
+    account::{Account, REACHED},
     netns::Namespace,
     probe::{Load, Received, Sent, Share},
     rules,
+    stats::Stats,
     topology::{GEN, Network, SINK},
+    watch::{Watch, counter, wanted},
 };
-
-/// A sender paces by the clock and catches up. One that was slower than this part of its rate has not offered the load.
-const REACHED: f64 = 0.95;
 
 /// Both ends' summaries of one load.
 #[derive(Clone, Debug)]
@@ -73,6 +73,12 @@ impl Crossing {
         wrong
     }
 
+    /// The account of `load`, which a relay forwarded that was watched and is at rest as `stats` say.
+    pub fn account(&self, watch: Watch<'_>, stats: &Stats, load: &Load) -> Result<Account> {
+        let offered = (self.sent.packets, self.sent.rate_pps);
+        watch.end(stats, wanted(load), offered, |sent| sent, vec![self.received.clone()])
+    }
+
     /// Whether all of `load` crossed exactly once.
     ///
     /// # Errors
@@ -86,6 +92,5 @@ impl Crossing {
 
 /// Packets that an interface dropped instead of sending: on a veth, those that its peer had no room for.
 pub fn tx_dropped(namespace: &Namespace, interface: &str) -> Result<u64> {
-    let text = namespace.run(&format!("cat /sys/class/net/{interface}/statistics/tx_dropped"))?;
-    Ok(text.trim().parse()?)
+    counter(namespace, interface, "tx_dropped")
 }

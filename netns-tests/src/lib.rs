@@ -8,9 +8,11 @@ pub mod root;
 pub mod netns;
 pub mod topology;
 
+pub mod cgroup;
 pub mod deadline;
 pub mod process;
 pub mod programs;
+pub mod threads;
 
 pub mod apt;
 pub mod cache;
@@ -24,6 +26,8 @@ pub mod doctor;
 pub mod packet;
 pub mod raw;
 
+pub mod account;
+pub mod watch;
 pub mod crossing;
 pub mod probe;
 pub mod rules;
