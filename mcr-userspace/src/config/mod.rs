@@ -2,6 +2,7 @@
 
 mod problem;
 mod read;
+mod reserve;
 mod rule;
 mod sections;
 mod source;
@@ -9,6 +10,7 @@ mod table;
 
 pub use problem::FileProblem;
 pub use read::{load, parse, text};
+pub use reserve::CpuReserve;
 
 use std::{
     net::SocketAddr,
@@ -73,6 +75,8 @@ pub struct Datapath {
     pub profile: Profile,
     /// Number of workers; `None` is `auto`.
     pub workers: Option<NonZeroU32>,
+    /// What they leave of their CPUs to others that want them.
+    pub cpu_reserve: CpuReserve,
 }
 
 /// `[limits]`

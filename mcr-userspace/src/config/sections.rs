@@ -5,7 +5,7 @@ use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
 use clap::ValueEnum;
 
 use super::{
-    Daemon, Datapath, InterfaceConfig, Limits,
+    CpuReserve, Daemon, Datapath, InterfaceConfig, Limits,
     problem::Report,
     table::{At, Table},
 };
@@ -41,11 +41,16 @@ pub(super) fn read_daemon(mut table: Table<'_>, report: &mut Report) -> Daemon {
 }
 
 pub(super) fn read_datapath(mut table: Table<'_>, report: &mut Report) -> Datapath {
-    let datapath = Datapath {
+    let mut datapath = Datapath {
         mode: choice(&mut table, "mode", report).unwrap_or_default(),
         profile: choice(&mut table, "profile", report).unwrap_or_default(),
         workers: auto_or(&mut table, "workers", MAX_WORKERS, report).and_then(NonZeroU32::new),
+        cpu_reserve: CpuReserve::default(),
     };
+    if let Some(At { value, at }) = table.text("cpu_reserve", report) {
+        let reserve = value.parse().map_err(|error| format!("`{}`: {error}", shown(&value)));
+        datapath.cpu_reserve = report.take(at, &table.key("cpu_reserve"), reserve).unwrap_or_default();
+    }
     table.finish(report);
     datapath
 }

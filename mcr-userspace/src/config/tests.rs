@@ -36,6 +36,7 @@ fn every_key_is_read() {
         [datapath]
         mode = "zerocopy"
         profile = "low-latency"
+        cpu_reserve = "10%"
         workers = 2
         [limits]
         rules = 10
@@ -61,7 +62,15 @@ fn every_key_is_read() {
     "#;
     let Config { daemon, datapath, limits, interfaces, rules } = parse("f", text).expect("in order").config;
     assert_eq!((daemon.control_socket, daemon.metrics_listen), ("/tmp/s".into(), "127.0.0.1:9469".parse().ok()));
-    assert_eq!(datapath, Datapath { mode: Mode::Zerocopy, profile: Profile::LowLatency, workers: NonZeroU32::new(2) });
+    assert_eq!(
+        datapath,
+        Datapath {
+            mode: Mode::Zerocopy,
+            profile: Profile::LowLatency,
+            workers: NonZeroU32::new(2),
+            cpu_reserve: "10%".parse().expect("in order"),
+        }
+    );
     assert_eq!(limits, Limits { rules: 10, frames: Some(4096) });
     let interface = |name: &str, mode, membership| InterfaceConfig { name: name.into(), mode, membership };
     assert_eq!(
@@ -94,6 +103,7 @@ metrics_listen = \"localhost\"
 mode = \"fast\"
 profile = true
 workers = 0
+cpu_reserve = \"70%\"
 [limits]
 rules = 0
 frames = \"some\"
@@ -122,9 +132,9 @@ match = { interface = \"e0\", group = \"239.1.1.1\" }
 output = [{ interface = \"e1\" }]
 ";
     let wanted = "1: deamon|3: daemon.control_socket|4: daemon.metrics_listen|6: datapath.mode|7: datapath.profile|\
-        8: datapath.workers|10: limits.rules|11: limits.frames|12: interface[0].name|15: interface[1].name|\
-        19: interface[3].name|21: rule[0].match.group|21: rule[0].match.prot|22: rule[0].output[1]|\
-        22: rule[0].output[0].ttl|22: rule[0].output[0].port|28: rule[2].name|33: rule[3].match";
+        8: datapath.workers|9: datapath.cpu_reserve|11: limits.rules|12: limits.frames|13: interface[0].name|\
+        16: interface[1].name|20: interface[3].name|22: rule[0].match.group|22: rule[0].match.prot|\
+        23: rule[0].output[1]|23: rule[0].output[0].ttl|23: rule[0].output[0].port|29: rule[2].name|34: rule[3].match";
     let mut found = places(text);
     let mut wanted: Vec<&str> = wanted.split('|').collect();
     assert!(found.is_sorted_by_key(|place| place.split(':').next().and_then(|line| line.parse::<usize>().ok())));

@@ -331,6 +331,15 @@ pub struct StreamView {
     pub silent_seconds: Option<f64>,
 }
 
+/// How workers share their CPUs with others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// Percent of each worker's CPU that is left to others that want it.
+    pub cpu_reserve_percent: u8,
+    /// Workers that spin, each on a CPU of its own; all others sleep in between.
+    pub spinning: u32,
+}
+
 /// `mcrctl --json status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -342,6 +351,8 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// `efficient` or `low-latency`.
     pub profile: String,
+    /// How workers share their CPUs; `null` until there are some.
+    pub scheduling: Option<Scheduling>,
     /// The configuration file, where one was given.
     pub config: Option<String>,
     /// Each interface that has sockets.

@@ -7,7 +7,7 @@ use super::{
     sockets::{EGRESS_FILL, EGRESS_SEND},
 };
 use crate::{
-    config::{Mode, Profile},
+    config::{CpuReserve, Datapath, Mode, Profile},
     kernel::nic::Nic,
     xsk::umem::{FILL_RING, Memory},
 };
@@ -28,11 +28,13 @@ pub struct Plan {
     pub frame_size: u32,
     /// How workers wait.
     pub profile: Profile,
+    /// What they leave of their CPUs to others.
+    pub reserve: CpuReserve,
 }
 
 impl Plan {
     /// For the interfaces known at start, with a reserve for one more of each role.
-    pub fn new(workers: u32, frames: Option<u32>, known: &[(Nic, Role, Mode)], profile: Profile) -> Self {
+    pub fn new(workers: u32, frames: Option<u32>, known: &[(Nic, Role, Mode)], datapath: &Datapath) -> Self {
         let largest = known.iter().map(|(nic, ..)| nic.mtu).max().unwrap_or(0);
         let frame_size = if largest > largest_mtu(2048) { 4096 } else { 2048 };
         let mut need = IN_HAND + FILL_RING + EGRESS_SEND + EGRESS_FILL;
@@ -42,7 +44,13 @@ impl Plan {
                 Role::Egress => EGRESS_FILL,
             } + EGRESS_SEND;
         }
-        Self { workers, frames: frames.unwrap_or(need), frame_size, profile }
+        Self {
+            workers,
+            frames: frames.unwrap_or(need),
+            frame_size,
+            profile: datapath.profile,
+            reserve: datapath.cpu_reserve,
+        }
     }
 
     /// What can be refused before anything is touched.

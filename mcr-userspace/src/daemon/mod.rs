@@ -2,6 +2,7 @@
 
 pub mod options;
 pub(crate) mod fit;
+mod cpus;
 mod fleet;
 mod follow;
 mod stock;
@@ -22,5 +23,3 @@ mod report;
 mod metrics;
 mod handler;
 pub mod run;
-
-pub(crate) use fleet::allowed_cpus;

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     control::protocol::{
-        Dropped, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Stats, Status, StreamView,
-        Totals as TotalsView, WorkerStats,
+        Dropped, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Scheduling, Stats, Status,
+        StreamView, Totals as TotalsView, WorkerStats,
     },
     rules::rule::{Output, Ports, Rule},
 };
@@ -73,6 +73,10 @@ impl State {
             profile: clap::ValueEnum::to_possible_value(&config.datapath.profile)
                 .map(|value| value.get_name().to_owned())
                 .unwrap_or_default(),
+            scheduling: self.fleet.as_ref().map(|fleet| Scheduling {
+                cpu_reserve_percent: fleet.plan.reserve.percent(),
+                spinning: fleet.spinning() as u32,
+            }),
             config: self.options.file.as_ref().map(|path| path.display().to_string()),
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
@@ -122,7 +126,9 @@ impl State {
         let there = self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
         let unfit = there.filter_map(|interface| self.fits(&interface.nic, Role::Ingress).err());
         let unfit = unfit.map(|error| format!("{error:#}"));
-        waiting
+        let unseated = self.fleet.iter().filter_map(|fleet| fleet.warning.clone());
+        unseated
+            .chain(waiting)
             .chain(outputs)
             .chain(absent)
             .chain(unfit)

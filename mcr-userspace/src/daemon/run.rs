@@ -16,7 +16,8 @@ use signal_hook::{
 };
 
 use super::{
-    fleet::{FAILED, Fleet, allowed_cpus},
+    cpus::Cpus,
+    fleet::{FAILED, Fleet},
     interfaces::{Interfaces, Role},
     metrics,
     options::Options,
@@ -133,7 +134,10 @@ fn start(mut options: Options) -> anyhow::Result<State> {
     let egress = known.iter().filter(|(_, role, _)| *role == Role::Egress);
     let workers = match config.datapath.workers {
         Some(workers) => workers.get(),
-        None => egress.map(|(nic, ..)| nic.tx_queues).min().unwrap_or(1).min(allowed_cpus().len().max(1) as u32),
+        None => {
+            let cpus = Cpus::ask().context("asking which CPUs mcrd may run on")?;
+            egress.map(|(nic, ..)| nic.tx_queues).min().unwrap_or(1).min(cpus.workers(config.datapath.profile))
+        }
     };
     let slots = Slots::total(config.limits.rules);
     let (program, maps) = Program::load(slots, config.limits.rules)?;

@@ -11,7 +11,6 @@ use super::{
     stock::Stock,
 };
 use crate::{
-    config::Profile,
     forward::{
         mailbox::{Attach, Command},
         plan::EgressFacts,
@@ -182,9 +181,9 @@ pub fn hand_over(
     fleet: &mut Fleet,
 ) -> Vec<Promise> {
     let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
-    let may_poll = role == Role::Ingress && fleet.plan.profile == Profile::LowLatency;
     let mut polled = false;
     for (worker, queue, mut port) in opened {
+        let may_poll = role == Role::Ingress && fleet.handles[worker].cpu.is_some();
         polled |= may_poll && port.prefer_busy_poll();
         shares[worker].push((queue, port));
     }

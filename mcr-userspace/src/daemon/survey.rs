@@ -126,7 +126,7 @@ impl State {
     pub fn ensure_fleet(&mut self, wanted: &[(Nic, Role, Mode)]) -> anyhow::Result<()> {
         if self.fleet.is_none() && !wanted.is_empty() {
             let config = &self.options.config;
-            let plan = Plan::new(self.workers, config.limits.frames, wanted, config.datapath.profile);
+            let plan = Plan::new(self.workers, config.limits.frames, wanted, &config.datapath);
             // Before anything is touched.
             wanted.iter().try_for_each(|(nic, role, _)| plan.check(nic, *role))?;
             self.fleet = Some(Fleet::start(plan)?);

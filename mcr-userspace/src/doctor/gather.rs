@@ -13,17 +13,14 @@ use crate::{
         client::Client,
         protocol::{Request, Response},
     },
-    daemon::{
-        allowed_cpus,
-        modes::{Answer, ask_for_zero_copy},
-    },
+    daemon::modes::{Answer, ask_for_zero_copy},
     kernel::{
         ethtool::{Ethtool, TX_VLAN_HW_INSERT},
         holders, interrupts,
         link::{self, Link},
         netdev::xdp_features,
         nic::Nic,
-        version,
+        sched, version,
     },
 };
 
@@ -138,7 +135,7 @@ fn host(names: &[String], socket: &Path) -> Host {
         kernel,
         capabilities: capabilities(),
         memlock: memlock(),
-        cpus: allowed_cpus(),
+        cpus: sched::allowed_cpus().unwrap_or_default(),
         irqbalance: runs("irqbalance"),
         daemon: daemon(socket),
         mcrd: mcrd(),

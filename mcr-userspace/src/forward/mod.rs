@@ -14,5 +14,6 @@ pub mod depth;
 pub mod desk;
 pub mod egress;
 pub mod passage;
+mod reserve;
 pub mod wait;
 pub mod worker;

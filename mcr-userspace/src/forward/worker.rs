@@ -81,10 +81,10 @@ impl Worker {
         }
     }
 
-    /// Runs until it is stopped. Its sockets come back: they are to be closed once the program is detached.
-    pub fn run(mut self, profile: Profile) -> Vec<Port> {
+    /// Runs until it is stopped, as [`Waiter`] says between batches. Its sockets come back: they are to be closed once the program is detached.
+    pub fn run(mut self, profile: Profile, reserve: f64) -> Vec<Port> {
         wait::be_exact();
-        let mut waiter = Waiter::new(profile, Instant::now());
+        let mut waiter = Waiter::new(profile, reserve, Instant::now());
         let mut set = Vec::new();
         let mut probed = Instant::now();
         loop {
@@ -102,6 +102,8 @@ impl Worker {
                 let began = Instant::now();
                 wait::nap(time);
                 waiter.napped(time, began.elapsed());
+            } else if let Wait::GiveWay(time) = wait {
+                wait::nap(time);
             } else if wait == Wait::Sleep {
                 let sending = self.bound.iter().any(|bound| bound.port.sending() > 0);
                 let timeout = if sending {

@@ -15,6 +15,7 @@ pub mod places;
 pub mod flows;
 pub mod version;
 pub mod grace;
+pub mod sched;
 pub mod events;
 pub mod igmp;
 pub mod sockopt;
