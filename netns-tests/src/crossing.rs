@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, ensure};
 
 use crate::{
-    account::{Account, REACHED},
+    account::Account,
     netns::Namespace,
     probe::{Load, Received, Sent, Share},
     rules,
@@ -41,16 +41,6 @@ impl Crossing {
         Ok(Self { sent, received, sender_dropped: tx_dropped(from, "v0")? - before })
     }
 
-    /// Everything that is not as it must be when all of `load` crossed exactly once, at the rate that was asked for.
-    pub fn wrong(&self, load: &Load) -> Vec<String> {
-        let mut wrong = self.miscounted(load);
-        let rate = self.sent.rate_pps;
-        if rate < load.rate as f64 * REACHED {
-            wrong.push(format!("the sender reached only {rate:.0} of {} packets a second", load.rate));
-        }
-        wrong
-    }
-
     /// Everything that is not as it must be when all of `load` crossed exactly once, however long it took.
     pub fn miscounted(&self, load: &Load) -> Vec<String> {
         let Self { sent, received, sender_dropped } = self;
@@ -79,12 +69,12 @@ impl Crossing {
         watch.end(stats, wanted(load), offered, |sent| sent, vec![self.received.clone()])
     }
 
-    /// Whether all of `load` crossed exactly once.
+    /// Whether all of `load` crossed exactly once, however long it took.
     ///
     /// # Errors
-    /// Everything that is [wrong](Self::wrong).
+    /// Everything that is [miscounted](Self::miscounted).
     pub fn exactly_once(&self, load: &Load) -> Result<()> {
-        let wrong = self.wrong(load);
+        let wrong = self.miscounted(load);
         ensure!(wrong.is_empty(), "not exactly once: {}", wrong.join("; "));
         Ok(())
     }
