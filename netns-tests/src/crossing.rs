@@ -73,6 +73,16 @@ impl Crossing {
         wrong
     }
 
+    /// Whether all of `load` crossed exactly once, however long it took.
+    ///
+    /// # Errors
+    /// Everything that is [miscounted](Self::miscounted).
+    pub fn each_once(&self, load: &Load) -> Result<()> {
+        let wrong = self.miscounted(load);
+        ensure!(wrong.is_empty(), "not each once: {}", wrong.join("; "));
+        Ok(())
+    }
+
     /// Whether all of `load` crossed exactly once.
     ///
     /// # Errors

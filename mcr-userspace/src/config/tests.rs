@@ -194,8 +194,26 @@ fn what_is_no_file_is_one_clear_line() {
     std::fs::write(&path, b"# fine\n\xff").expect("a file");
     assert_eq!(why(&path), format!("{}:2: is not UTF-8 text; is it a configuration file?", path.display()));
     let large = std::fs::File::create(&path).expect("a file");
-    large.set_len((64 << 20) + 1).expect("a hole");
-    assert!(why(&path).contains("larger than 64 MiB"));
+    large.set_len((32 << 20) + 1).expect("a hole");
+    assert!(why(&path).contains("larger than 32 MiB"));
+    for marks in ["a=[[],", "a.b.c.d=1\n", "a\n"] {
+        std::fs::write(&path, marks.repeat(20_000_000 / marks.len())).expect("a file");
+        assert!(why(&path).contains("more than 5000000 lines, keys and values"), "{marks}");
+    }
+}
+
+/// 20, and how many more there are.
+const MAX_SYNTAX_TOLD: usize = 21;
+
+/// Of a long text that is no TOML the head alone is parsed; an error beyond it is found as ever.
+#[test]
+fn long_rubbish_is_known_by_its_head() {
+    let problems = parse("f", &"a\n".repeat(1_000_000)).expect_err("no TOML");
+    assert_eq!(problems.len(), MAX_SYNTAX_TOLD, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.message.contains("and at least ")), "{problems:?}");
+    let late = format!("{}\nwrong\n", "# fine\n".repeat(100_000));
+    let problems = parse("f", &late).expect_err("one error");
+    assert_eq!((problems.len(), problems[0].line), (1, 100_002), "{problems:?}");
 }
 
 /// The bounds are for a loaded machine and a debug build.

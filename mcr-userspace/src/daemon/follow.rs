@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     forward::{mailbox::Command, rule::InterfaceId},
-    kernel::{grace, ifreq::name_of, nic::Nic},
+    kernel::{answer::is_gone, grace, ifreq::name_of, nic::Nic},
     rules::{rule::Rule, set::RuleSet},
 };
 
@@ -37,17 +37,18 @@ impl State {
         self.forget_names();
     }
 
-    fn strayed(&self) -> Strayed {
+    /// Only a definite word of the kernel's makes an interface lost: what could not be asked is as it was.
+    fn strayed(&mut self) -> Strayed {
+        let Self { interfaces, doubts, .. } = self;
         let mut strayed = Strayed::default();
-        for (id, place) in self.interfaces.iter() {
+        for (id, place) in interfaces.iter() {
             let Some(interface) = &place.interface else { continue };
             match name_of(interface.nic.ifindex) {
-                Ok(name) if interface.is_there() => {
-                    if name != place.name {
-                        strayed.renamed.push((id, name));
-                    }
-                }
-                _ => strayed.lost.push(id),
+                Ok(_) if !interface.is_there() => strayed.lost.push(id),
+                Ok(name) if name != place.name => strayed.renamed.push((id, name)),
+                Ok(_) => {}
+                Err(error) if is_gone(&error) => strayed.lost.push(id),
+                Err(error) => doubts.note(&place.name, &error),
             }
         }
         strayed
@@ -153,12 +154,21 @@ impl State {
 
     /// Outputs learn of a new address, MAC or MTU, and new queues of an ingress get sockets.
     fn refresh(&mut self) {
-        let Self { fleet: Some(fleet), interfaces, .. } = self else { return };
+        let Self { fleet: Some(fleet), interfaces, doubts, .. } = self else { return };
         let frame_size = fleet.plan.frame_size;
         let mut grown = Vec::new();
         for (id, place) in interfaces.iter_mut() {
             let Some(interface) = &mut place.interface else { continue };
-            let Ok(now) = Nic::read(&place.name) else { continue };
+            let now = match Nic::read(&place.name) {
+                Ok(now) => now,
+                Err(error) => {
+                    if !is_gone(&error) {
+                        doubts.note(&place.name, &error);
+                    }
+                    continue;
+                }
+            };
+            doubts.clear(&place.name);
             if now.ifindex != interface.nic.ifindex {
                 continue;
             }
@@ -189,13 +199,21 @@ impl State {
             .map(|(id, place)| (id, place.name.clone(), place.tried.clone()))
             .collect();
         for (id, name, tried) in missing {
-            let Ok(nic) = Nic::read(&name) else {
-                // Why it could not be attached while it was there is no reason any more.
-                if let Some(place) = self.interfaces.place_mut(id) {
-                    (place.absent, place.tried) = (absent(&name), None);
+            let nic = match Nic::read(&name) {
+                Ok(nic) => nic,
+                Err(error) if is_gone(&error) => {
+                    // Why it could not be attached while it was there is no reason any more.
+                    if let Some(place) = self.interfaces.place_mut(id) {
+                        (place.absent, place.tried) = (absent(&name), None);
+                    }
+                    continue;
                 }
-                continue;
+                Err(error) => {
+                    self.doubts.note(&name, &error);
+                    continue;
+                }
             };
+            self.doubts.clear(&name);
             if tried.as_ref() == Some(&nic) {
                 continue;
             }
@@ -220,8 +238,9 @@ impl State {
     /// Names that nothing knows any more; not as long as a packet may be under way to one of them.
     fn forget_names(&mut self) {
         if self.retiring.is_empty() && self.interfaces.iter().any(|(_, place)| place.interface.is_none()) {
-            let Self { set, options, interfaces, .. } = self;
+            let Self { set, options, interfaces, doubts, .. } = self;
             interfaces.prune(|name| is_named(set, options, name));
+            doubts.prune(|name| interfaces.place(name).is_some());
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The daemon: what it was told, what it holds, and what it does about it.
 
 pub mod options;
+pub mod logger;
+pub mod signals;
 pub(crate) mod fit;
 mod fleet;
 mod follow;
@@ -14,6 +16,8 @@ mod interfaces;
 mod slots;
 mod active;
 mod hearing;
+mod doubts;
+mod turn;
 mod state;
 mod survey;
 mod change;

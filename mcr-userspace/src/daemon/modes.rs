@@ -10,7 +10,7 @@ use anyhow::bail;
 use crate::{
     config::Mode,
     kernel::{
-        holders, link,
+        answer, descriptors, holders, link,
         nic::Nic,
         program::{Attachment, Program},
     },
@@ -40,6 +40,8 @@ pub enum Answer {
     Doubtful(String),
     /// It refuses, or it must not be used.
     Refused(String),
+    /// It could not be asked, for lack of a descriptor or of memory.
+    NotAsked(String),
 }
 
 /// Attaches the program in the best way that `mode` allows, and asks for zero-copy. Where it is refused the program is gone again.
@@ -69,7 +71,9 @@ fn decide(
     }
     if let Err(error) = attach(Attachment::Driver) {
         let belongs_to_others = matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM));
-        if mode != Mode::Auto || belongs_to_others {
+        // Drivers say that they have too few queues by ENOMEM.
+        let says_nothing = answer::is_none(&error) && error.raw_os_error() != Some(libc::ENOMEM);
+        if mode != Mode::Auto || belongs_to_others || says_nothing {
             return Err(refused(nic, error));
         }
         attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
@@ -83,6 +87,7 @@ fn decide(
         Answer::Granted => granted(String::new()),
         Answer::Doubtful(why) if mode == Mode::Zerocopy => granted(why),
         Answer::Doubtful(why) => copy(Attachment::Driver, format!("{why}; mode zerocopy takes it all the same")),
+        Answer::NotAsked(why) => bail!("{name}: the kernel could not be asked for zero-copy: {why}"),
         Answer::Refused(why) if mode == Mode::Zerocopy => bail!(
             "{name}: mode zerocopy, but {driver} grants no zero-copy: {why}; leave the choice to mcrd with mode auto"
         ),
@@ -104,7 +109,10 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
         Some(libc::ERANGE | libc::EOPNOTSUPP | libc::EINVAL) => {
             anyhow::anyhow!("{name}: {} refuses native XDP: {error}; mode skb does without", nic.driver_word())
         }
-        _ => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
+        _ => match descriptors::explain(&error) {
+            Some(why) => anyhow::anyhow!("{name}: attaching the XDP program: {why}"),
+            None => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
+        },
     }
 }
 
@@ -131,7 +139,10 @@ pub fn ask_for_zero_copy(nic: &Nic) -> Answer {
             Some(why) => Answer::Doubtful(why),
         },
         Ok(_) => Answer::Refused("granted a copy instead".to_owned()),
-        Err(error) => Answer::Refused(format!("{:#}", error)),
+        Err(error) if error.chain().filter_map(|cause| cause.downcast_ref()).any(answer::is_none) => {
+            Answer::NotAsked(format!("{:#}", descriptors::explained(error)))
+        }
+        Err(error) => Answer::Refused(format!("{error:#}")),
     }
 }
 

@@ -147,7 +147,8 @@ impl State {
             reading.carry(&rule.outputs, &live.carried, &live.carried_outputs);
             let others = self.retiring.iter().filter(|other| other.lineage == live.lineage);
             for active in live.active.iter().chain(others) {
-                reading.carry(&rule.outputs, &active.read(), &active.rule.outputs);
+                let now = active.read(|| self.program.count(active.value.slot));
+                reading.carry(&rule.outputs, &now, &active.rule.outputs);
             }
         }
         reading

@@ -13,6 +13,7 @@ use super::{
     active::Active,
     fleet::{Fleet, answers},
     state::State,
+    turn::Turn,
 };
 use crate::forward::mailbox::Command;
 
@@ -28,6 +29,8 @@ pub struct Shared {
     bell: Condvar,
     /// Whether interfaces have changed since they were last looked at.
     changed: AtomicBool,
+    /// Taken by whoever reads the daemon's file to apply it, or writes it. Never waited for with the state locked.
+    pub file: Turn,
 }
 
 /// A rule that workers have been asked to forget.
@@ -40,7 +43,7 @@ struct Leaving {
 impl Shared {
     /// Shares a state.
     pub fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), bell: Condvar::new(), changed: AtomicBool::new(false) }
+        Self { state: Mutex::new(state), bell: Condvar::new(), changed: AtomicBool::new(false), file: Turn::default() }
     }
 
     /// The state. A panic elsewhere leaves it usable: changes are applied step by step, and each step leaves it whole.
@@ -142,7 +145,7 @@ impl State {
     fn bury(&mut self, active: &Arc<Active>) {
         let slot = active.value.slot;
         active.settle(self.steered(active));
-        let reading = active.read();
+        let reading = active.read(|| self.program.count(slot));
         self.gone.add(&reading);
         if let Some(live) = self.live.get_mut(&active.rule.name)
             && live.lineage == active.lineage

@@ -17,7 +17,7 @@ use crate::{
         plan::EgressFacts,
         rule::InterfaceId,
     },
-    kernel::{ifreq::name_of, nic::Nic},
+    kernel::{descriptors, ifreq::name_of, nic::Nic},
     xsk::{
         port::{Bind, Port, Quota},
         umem::FILL_RING,
@@ -158,6 +158,9 @@ fn gone() -> io::Error {
 /// What a failed bind means to the user.
 fn explain(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
+    if let Some(why) = descriptors::explain(&error) {
+        return anyhow!("{name}: queue {queue}: binding an AF_XDP socket: {why}");
+    }
     match error.raw_os_error() {
         Some(libc::EBUSY) => {
             anyhow!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")

@@ -6,6 +6,7 @@ use mcr_common::counter::RuleDrop;
 
 use super::{
     active::{Active, OutputReading, Reading, add},
+    doubts::Doubts,
     fleet::Fleet,
     hearing::Hearing,
     interfaces::Interfaces,
@@ -36,6 +37,8 @@ pub struct State {
     pub fleet: Option<Fleet>,
     /// Interfaces with sockets.
     pub interfaces: Interfaces,
+    /// Those about which the kernel could not be asked.
+    pub doubts: Doubts,
     /// What was changed on those that rules match on.
     pub offloads: Offloads,
     /// What the host is a member of on them.
@@ -112,7 +115,7 @@ impl State {
     pub fn totals(&self) -> Totals {
         let mut totals = self.gone.clone();
         for active in self.actives() {
-            totals.add(&active.read());
+            totals.add(&active.read(|| self.program.count(active.value.slot)));
         }
         if let Some(fleet) = &self.fleet {
             totals.dropped[RuleDrop::RuleGone as usize] +=

@@ -32,11 +32,15 @@ const VERSION: u32 = 1;
 
 /// Examines these interfaces; where none is named, those of the daemon on `socket`, or else all that are up.
 pub fn examine(names: &[String], socket: &Path) -> Report {
-    let links = link::all().unwrap_or_default();
+    let listed = link::all();
+    let unlisted = listed.as_ref().err().map(|error| format!("the kernel does not list them: {error}"));
+    let links = listed.unwrap_or_default();
     let host = host(names, socket);
     let wanted = if names.is_empty() { by_default(&links, &host.daemon) } else { unique(names) };
     let mut findings = check::host(&host);
-    if wanted.is_empty() {
+    if let Some(why) = unlisted {
+        findings.push(Finding::not_checked("interfaces", why));
+    } else if wanted.is_empty() {
         findings.push(Finding::note("interfaces", "no Ethernet interface is up here; `ip link` lists all"));
     }
     // A driver is asked for a socket only where the user has named its interface: on some that starts a queue anew.
@@ -52,6 +56,10 @@ fn interface(name: &str, links: &[Link], host: &Host, ask: bool) -> Examined {
             if error.raw_os_error() != Some(libc::ENODEV) && error.kind() != io::ErrorKind::InvalidInput =>
         {
             let finding = Finding::not_checked("name", format!("the kernel does not describe it: {error}"));
+            return Examined { name: name.to_owned(), findings: vec![finding], ..Examined::default() };
+        }
+        (Ok(_), None) if links.is_empty() => {
+            let finding = Finding::not_checked("name", "the kernel does not list it");
             return Examined { name: name.to_owned(), findings: vec![finding], ..Examined::default() };
         }
         _ => {
@@ -126,6 +134,7 @@ fn zero_copy(nic: &Nic, link: &Link, host: &Host, ask: bool) -> ZeroCopy {
         Answer::Doubtful(why) => ZeroCopy::Doubtful(why),
         Answer::Refused(why) if why.contains(&busy) => ZeroCopy::InUse,
         Answer::Refused(why) => ZeroCopy::Refused(why),
+        Answer::NotAsked(why) => ZeroCopy::NotAsked(format!("the kernel could not be asked: {why}")),
     }
 }
 

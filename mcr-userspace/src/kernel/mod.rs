@@ -1,5 +1,7 @@
 //! What the kernel is asked and told: interfaces, the XDP program, the maps of rules.
 
+pub mod answer;
+pub mod descriptors;
 pub mod ifreq;
 pub mod ethtool;
 mod netlink;
@@ -19,3 +21,13 @@ pub mod events;
 pub mod igmp;
 pub mod sockopt;
 pub mod membership;
+
+/// Opens the sockets by which the kernel is asked, while there are descriptors: from then on no question fails for lack of one.
+///
+/// # Errors
+///
+/// There is no descriptor for one of them.
+pub fn prepare() -> std::io::Result<()> {
+    ifreq::socket()?;
+    netlink::prepare()
+}

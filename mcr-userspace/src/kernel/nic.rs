@@ -1,8 +1,8 @@
 //! One interface as the kernel describes it.
 
-use std::{fs, io, net::Ipv4Addr};
+use std::{fs, io, net::Ipv4Addr, sync::OnceLock};
 
-use super::{ethtool::Ethtool, ifreq::Asker};
+use super::{answer::known, ethtool::Ethtool, ifreq::Asker};
 
 /// Drivers that leave partial checksums in frames: senders behind them count on a NIC that is not there.
 const VIRTUAL_DRIVERS: [&str; 5] = ["veth", "tun", "tap", "bridge", "virtio_net"];
@@ -33,13 +33,18 @@ pub struct Nic {
 }
 
 impl Nic {
-    /// Asks the kernel about `name`; `NotFound` where there is no such interface in this network namespace.
+    /// Asks the kernel about `name`.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` where there is no such interface in this network namespace. Every other error says nothing about it: something could
+    /// not be asked, and nothing is put in its place.
     pub fn read(name: &str) -> io::Result<Self> {
         let ethtool = Ethtool::of(Asker::new(name)?);
-        let driver = ethtool.driver().unwrap_or_default().name;
-        let (rx_queues, tx_queues, max_queues) = queues(&ethtool, name);
+        let driver = known(ethtool.driver())?.unwrap_or_default().name;
+        let (rx_queues, tx_queues, max_queues) = queues(&ethtool, name)?;
         let kernel = ethtool.asker();
-        let more = if driver == "virtio_net" { aya::util::nr_cpus().map_or(0, |cpus| cpus as u32) } else { 0 };
+        let more = if driver == "virtio_net" { cpus()? } else { 0 };
         Ok(Self {
             name: name.to_owned(),
             ifindex: kernel.ifindex()?,
@@ -50,7 +55,7 @@ impl Nic {
             max_queues,
             mtu: kernel.mtu()?,
             mac: kernel.mac()?,
-            address: kernel.address(),
+            address: kernel.address()?,
         })
     }
 
@@ -77,28 +82,49 @@ impl Asker {
         Ok(std::array::from_fn(|i| data[i] as u8))
     }
 
-    fn address(&self) -> Option<Ipv4Addr> {
-        let ifreq = self.request(libc::SIOCGIFADDR).ok()?;
+    fn address(&self) -> io::Result<Option<Ipv4Addr>> {
+        let ifreq = match self.request(libc::SIOCGIFADDR) {
+            Ok(ifreq) => ifreq,
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         // SAFETY: SIOCGIFADDR fills this member with a `sockaddr_in`, whose address follows family and port.
         let data = unsafe { ifreq.ifr_ifru.ifru_addr.sa_data };
         let octets: [u8; 4] = std::array::from_fn(|i| data[2 + i] as u8);
-        Some(Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified())
+        Ok(Some(Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified()))
     }
 }
 
 /// Receive and transmit queues in use: what the driver says, else what sysfs lists, else one of each; and how many for both there can
 /// be.
-fn queues(ethtool: &Ethtool, name: &str) -> (u32, u32, u32) {
-    if let Ok(channels) = ethtool.channels()
+fn queues(ethtool: &Ethtool, name: &str) -> io::Result<(u32, u32, u32)> {
+    if let Some(channels) = known(ethtool.channels())?
         && channels.rx > 0
         && channels.tx > 0
     {
-        return (channels.rx, channels.tx, channels.max[2]);
+        return Ok((channels.rx, channels.tx, channels.max[2]));
     }
-    let count = |prefix: &str| {
-        let entries = fs::read_dir(format!("/sys/class/net/{name}/queues")).ok()?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Some(names.filter(|name| name.starts_with(prefix)).count() as u32).filter(|&n| n > 0)
+    let names = match fs::read_dir(format!("/sys/class/net/{name}/queues")) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()?,
+        // Of another network namespace's /sys.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
     };
-    (count("rx-").unwrap_or(1), count("tx-").unwrap_or(1), 0)
+    let count = |prefix: &str| {
+        let names = names.iter().filter(|name| name.to_str().is_some_and(|name| name.starts_with(prefix)));
+        names.count().max(1) as u32
+    };
+    Ok((count("rx-"), count("tx-"), 0))
+}
+
+/// CPUs that there can be; asked once, since that does not change.
+fn cpus() -> io::Result<u32> {
+    static CPUS: OnceLock<u32> = OnceLock::new();
+    match CPUS.get() {
+        Some(cpus) => Ok(*cpus),
+        None => {
+            let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+            Ok(*CPUS.get_or_init(|| cpus as u32))
+        }
+    }
 }

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     os::fd::AsRawFd,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed},
+    },
     thread,
 };
 
@@ -25,6 +28,7 @@ use mcr_common::{
 };
 
 use super::{
+    descriptors,
     places::{Memory, Places},
     words::Words,
 };
@@ -34,6 +38,9 @@ const COUNT: usize = size_of::<FlowCount>() / size_of::<u64>();
 
 /// The object that the build script made of mcr-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mcr"));
+
+/// How often a counter that changes all the time is read again.
+const READINGS: u32 = 16;
 
 /// Entries of the smallest table.
 const LEAST_ENTRIES: u32 = 1024;
@@ -182,11 +189,11 @@ impl Program {
         self.sockets.set(index, socket.as_raw_fd(), 0).map_err(io::Error::other)
     }
 
-    /// What was steered for a slot, over all CPUs.
+    /// What was steered for a slot, over all CPUs: packets, and the bytes of exactly these.
     pub fn count(&self, slot: u32) -> FlowCount {
-        self.counters(slot).fold(FlowCount::default(), |sum, [packets, bytes]| FlowCount {
-            packets: sum.packets + packets.load(Relaxed),
-            bytes: sum.bytes + bytes.load(Relaxed),
+        self.counters(slot).fold(FlowCount::default(), |sum, cpu| {
+            let FlowCount { packets, bytes } = whole(cpu);
+            FlowCount { packets: sum.packets + packets, bytes: sum.bytes + bytes }
         })
     }
 
@@ -213,6 +220,22 @@ impl Program {
         }
         Ok(sums)
     }
+}
+
+/// Packets and bytes of one CPU that belong together. The program counts a packet, and next its bytes: what has not changed over a
+/// moment was not caught between the two, unless an interrupt came between them, and that is over soon.
+fn whole([packets, bytes]: &[AtomicU64; COUNT]) -> FlowCount {
+    let read = || FlowCount { packets: packets.load(Acquire), bytes: bytes.load(Acquire) };
+    let mut before = read();
+    for _ in 0..READINGS {
+        std::hint::spin_loop();
+        let now = read();
+        if (now.packets, now.bytes) == (before.packets, before.bytes) {
+            break;
+        }
+        before = now;
+    }
+    before
 }
 
 /// Lets a thread carry the program's log lines over to `log`. It ends with the process.
@@ -244,6 +267,10 @@ fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 /// Says which capability lacks where the kernel only says EPERM.
 fn explain(what: &str, error: anyhow::Error) -> anyhow::Error {
     match error.chain().find_map(errno) {
+        Some(code @ (libc::EMFILE | libc::ENFILE)) => {
+            let why = descriptors::explain(&io::Error::from_raw_os_error(code)).unwrap_or_default();
+            error.context(format!("{what}: {why}"))
+        }
         Some(libc::EPERM | libc::EACCES) => {
             error.context(format!("{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW"))
         }

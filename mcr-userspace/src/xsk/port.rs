@@ -20,7 +20,7 @@ use super::{
     txring::TxRing,
     umem::{FILL_RING, Memory},
 };
-use crate::kernel::version as kernel;
+use crate::kernel::{descriptors, version as kernel};
 
 /// Descriptors of the RX ring: as many as the fill ring has frames, so that it never overflows before that one is empty.
 const RX_RING: u32 = FILL_RING;
@@ -443,8 +443,9 @@ fn wake_receiver(socket: RawFd) -> isize {
 /// The errno that xsk-rs keeps as the source of its error.
 fn errno(error: SocketCreateError) -> io::Error {
     let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
-    match source.and_then(io::Error::raw_os_error) {
+    // libxdp says ENOENT where it could not open a descriptor.
+    descriptors::cause(match source.and_then(io::Error::raw_os_error) {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::other(error),
-    }
+    })
 }

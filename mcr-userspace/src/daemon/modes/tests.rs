@@ -68,6 +68,16 @@ fn demands_are_met_or_refused() {
     }
 }
 
+/// What the kernel could not be asked is no answer: an interface gets less for a reason that holds, or waits to be asked again.
+#[test]
+fn a_question_that_could_not_be_asked_is_no_answer() {
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::EINTR] {
+        ask(Mode::Auto, Driver(Some(errno), Answer::Refused)).expect_err("no answer");
+    }
+    let error = ask(Mode::Auto, Driver(None, Answer::NotAsked)).expect_err("no answer");
+    assert!(error.starts_with("eth7: ") && error.contains("could not be asked"), "{error}");
+}
+
 /// What may lose packets is not taken unasked, and who asks is told.
 #[test]
 fn doubtful_zero_copy_is_for_those_who_demand_it() {
