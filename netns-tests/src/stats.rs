@@ -120,8 +120,20 @@ pub struct Interface {
     pub xsk: String,
     /// Why it is less than was asked for.
     pub xsk_reason: String,
+    /// Frames of its sockets.
+    pub frames: InterfaceFrames,
     /// Packets by the XDP program's verdict.
     pub verdicts: BTreeMap<String, u64>,
+}
+
+/// Frames of an interface's sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceFrames {
+    /// For receiving.
+    pub rx: u64,
+    /// For sending.
+    pub tx: u64,
 }
 
 /// One worker.
@@ -140,6 +152,8 @@ pub struct Worker {
     pub tx_packets: u64,
     /// Frames of its UMEM.
     pub frames_total: u64,
+    /// Frames that its UMEMs may have at most.
+    pub frames_limit: u64,
     /// Frames in its pool.
     pub frames_free: u64,
 }

@@ -277,8 +277,20 @@ pub struct InterfaceStats {
     pub xsk: String,
     /// Why it is less than was asked for; empty where it is not.
     pub xsk_reason: String,
+    /// Frames that its sockets keep, over all workers.
+    #[serde(default)]
+    pub frames: InterfaceFrames,
     /// Packets by the program's verdict, every name present.
     pub verdicts: BTreeMap<String, u64>,
+}
+
+/// Frames of an interface's sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceFrames {
+    /// For packets that come in.
+    pub rx: u64,
+    /// For packets on their way out, at most.
+    pub tx: u64,
 }
 
 /// One worker.
@@ -296,6 +308,9 @@ pub struct WorkerStats {
     pub tx_packets: u64,
     /// Frames of its UMEMs.
     pub frames_total: u64,
+    /// The most that they may have, as `[limits] frames` says; a frame of 4,096 bytes counts as two.
+    #[serde(default)]
+    pub frames_limit: u64,
     /// Frames in its pools: in no ring and in nobody's hands.
     pub frames_free: u64,
     /// Packets whose rule it looked up itself, since no XDP metadata told. For Prometheus alone.

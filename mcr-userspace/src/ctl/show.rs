@@ -220,6 +220,7 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         status.rules
     )?;
     writeln!(out, "configuration: {}", status.config.as_deref().unwrap_or("none"))?;
+    let columns = ["INTERFACE", "DRIVER", "QUEUES", "XDP", "XSK", "RX FRAMES", "TX FRAMES", "WHY"];
     let interfaces = status.interfaces.iter().map(|interface: &InterfaceStats| {
         let reason = if interface.xsk_reason.is_empty() { "-" } else { &interface.xsk_reason };
         vec![
@@ -228,10 +229,12 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             interface.queues.to_string(),
             interface.xdp.clone(),
             interface.xsk.clone(),
+            interface.frames.rx.to_string(),
+            interface.frames.tx.to_string(),
             reason.to_owned(),
         ]
     });
-    writeln!(out, "\n{}", table(&["INTERFACE", "DRIVER", "QUEUES", "XDP", "XSK", "WHY"], &["QUEUES"], interfaces))?;
+    writeln!(out, "\n{}", table(&columns, &["QUEUES", "RX FRAMES", "TX FRAMES"], interfaces))?;
     let workers = status.workers.iter().map(|worker: &WorkerStats| {
         let queues: Vec<String> = worker.rx_queues.iter().map(ToString::to_string).collect();
         vec![
@@ -242,10 +245,12 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             worker.tx_packets.to_string(),
             worker.frames_total.to_string(),
             worker.frames_free.to_string(),
+            worker.frames_limit.to_string(),
         ]
     });
-    let columns = ["WORKER", "CPU", "RX QUEUES", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE"];
-    writeln!(out, "\n{}", table(&columns, &["WORKER", "CPU", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE"], workers))?;
+    let columns = ["WORKER", "CPU", "RX QUEUES", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE", "LIMIT"];
+    let numbers = ["WORKER", "CPU", "RX PACKETS", "TX PACKETS", "FRAMES", "FREE", "LIMIT"];
+    writeln!(out, "\n{}", table(&columns, &numbers, workers))?;
     membership_text(&status.memberships, out)?;
     if status.streams.is_empty() {
         return Ok(());

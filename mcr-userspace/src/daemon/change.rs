@@ -11,6 +11,7 @@ use mcr_common::{counter::OutputDrop, flow::FlowValue};
 use super::{
     active::Active,
     hearing,
+    retry::MayPass,
     state::{Live, State},
     survey::{Obstacle, Seen},
 };
@@ -33,7 +34,8 @@ impl State {
         let (_, ingress) = self.interfaces.find(&rule.matcher.interface).context("its interface is not attached")?;
         let compiled = Compiled::new(rule, ingress.nic.ifindex, &egresses).context("a rule has outputs")?;
         let Some(slot) = self.slots.take() else {
-            bail!("rules were removed faster than their packets could be waited for; try again in a moment");
+            self.slots_are_short = true;
+            bail!(MayPass("the slots of rules that are gone are not free yet; it forwards once they are".to_owned()));
         };
         let value = FlowValue { slot, xsk_base: ingress.xsk_base, queues: ingress.span };
         let active = Arc::new(Active::new(rule.clone(), lineage, compiled, value, fleet.handles.len()));
@@ -68,33 +70,42 @@ impl State {
 
     /// Applies changes whose rules the set has already accepted. A rule that cannot forward waits, with a warning.
     ///
-    /// What comes is in place before what goes is gone, so that a packet that both take, or that a renamed rule takes, finds one
-    /// of them at any moment.
+    /// A new rule is in place before an old one goes, so that a packet that both match, or that a renamed rule matches, finds one of
+    /// them at any moment. Where slots are short, the rules that were replaced so far go first, and then the deleted ones.
     pub fn apply_all(&mut self, changes: &[Change]) -> Vec<String> {
-        let mut going = Vec::new();
         let mut coming = Vec::new();
+        let mut deleted = Vec::new();
         for change in changes {
             match change {
                 Change::Add(rule) => coming.push((rule, self.new_live())),
-                Change::Replace { old, new } => {
-                    let mut live = self.live.remove(&old.name).unwrap_or_default();
-                    going.extend(live.active.take());
-                    coming.push((new, live));
-                }
-                Change::Remove(name) => going.extend(self.live.remove(name).and_then(|live| live.active)),
+                Change::Replace { old, new } => coming.push((new, self.live.remove(&old.name).unwrap_or_default())),
+                Change::Remove(name) => deleted.extend(self.live.remove(name).and_then(|live| live.active)),
             }
         }
-        // Where slots lack for both at once, they take turns.
-        let early = if self.slots.left() < coming.len() { std::mem::take(&mut going) } else { Vec::new() };
-        early.into_iter().for_each(|active| self.retire(active));
         // One wait for running programs serves all.
         if let Err(error) = self.flows.announce(coming.iter().map(|(rule, _)| &rule.matcher)) {
             log::error!("telling the kernel of new shapes of rules: {error}");
         }
         let seen = &mut Seen::default();
-        let warnings = coming.into_iter().filter_map(|(rule, live)| self.try_rule(rule, live, seen)).collect();
-        going.into_iter().for_each(|active| self.retire(active));
+        let mut warnings = Vec::new();
+        let mut replaced = Vec::new();
+        for (rule, mut live) in coming {
+            if self.slots.left() == 0 {
+                self.make_room(&mut replaced, &mut deleted);
+            }
+            let old = live.active.take();
+            warnings.extend(self.try_rule(rule, live, seen));
+            replaced.extend(old);
+        }
+        replaced.into_iter().chain(deleted).for_each(|active| self.retire(active));
         warnings
+    }
+
+    /// Frees slots: of rules that are replaced already, or else of deleted ones.
+    fn make_room(&mut self, replaced: &mut Vec<Arc<Active>>, deleted: &mut Vec<Arc<Active>>) {
+        let going = if replaced.is_empty() { deleted } else { replaced };
+        going.drain(..).for_each(|active| self.retire(active));
+        self.free_slots();
     }
 
     /// What a rule of a new name starts with.
@@ -104,7 +115,7 @@ impl State {
     }
 
     /// Lets a rule forward, or wait; why it waits.
-    fn try_rule(&mut self, rule: &Rule, mut live: Live, seen: &mut Seen) -> Option<String> {
+    pub fn try_rule(&mut self, rule: &Rule, mut live: Live, seen: &mut Seen) -> Option<String> {
         let prepared = self.prepare(rule, seen);
         let lacking = prepared.as_ref().ok().and_then(|lacking| lacking.first());
         let mut warning = lacking.map(|lack| format!("rule {}: an output waits: {lack}", rule.name));
@@ -113,6 +124,7 @@ impl State {
             warning = Some(format!("rule {} waits: {obstacle}", rule.name));
             let survey = self.survey(rule, seen);
             live.tried = survey.map(|survey| survey.nics().cloned().collect()).unwrap_or_default();
+            live.failed(obstacle);
         }
         live.take(outcome);
         self.live.insert(rule.name.clone(), live);
@@ -129,41 +141,6 @@ impl State {
         self.hear();
         if let Err(error) = self.flows.tidy() {
             log::error!("tidying the kernel's table of shapes: {error}");
-        }
-    }
-
-    /// Tries the rules that wait once more, where something has changed for them.
-    fn wake_waiting(&mut self) {
-        let waiting: Vec<Rule> = self
-            .live
-            .iter()
-            .filter(|(_, live)| live.active.is_none())
-            .filter_map(|(name, _)| self.set.get(name))
-            .cloned()
-            .collect();
-        let seen = &mut Seen::default();
-        for rule in waiting {
-            let found = match self.survey(&rule, seen) {
-                Ok(found) => found,
-                Err(obstacle) => {
-                    // It may be another one by now.
-                    if let Some(live) = self.live.get_mut(&rule.name) {
-                        live.waiting = obstacle.to_string();
-                    }
-                    continue;
-                }
-            };
-            let Some(live) = self.live.remove(&rule.name) else { continue };
-            if found.nics().eq(&live.tried) {
-                self.live.insert(rule.name, live);
-                continue;
-            }
-            if let Some(warning) = self.try_rule(&rule, live, seen) {
-                log::warn!("{warning}");
-            }
-            if self.live.get(&rule.name).is_some_and(|live| live.active.is_some()) {
-                log::info!("rule {} forwards now", rule.name);
-            }
         }
     }
 
@@ -211,11 +188,9 @@ impl Live {
                 self.active = Some(active);
                 self.hearing.has_new_slot();
                 self.waiting.clear();
+                self.retry = None;
             }
-            Err(obstacle) => {
-                self.active = None;
-                self.waiting = obstacle.to_string();
-            }
+            Err(obstacle) => self.begin_to_wait(obstacle.to_string()),
         }
     }
 }

@@ -1,51 +1,30 @@
-//! What is fixed with the first interface, and whether a later one fits it.
+//! What workers need of an interface, and how large their frames are.
 
 use anyhow::bail;
 
-use super::{
-    interfaces::Role,
-    sockets::{EGRESS_FILL, EGRESS_SEND},
-};
+use super::interfaces::Role;
 use crate::{
-    config::{Mode, Profile},
+    config::Profile,
     kernel::nic::Nic,
-    xsk::umem::{FILL_RING, Memory},
+    xsk::umem::{LARGE_FRAME, Memory, SMALL_FRAME},
 };
 
-/// Frames that a worker holds in its hands: its largest batch, and copies of it.
-pub const IN_HAND: u32 = 1024;
 /// Bytes of an Ethernet header with a tag.
 const ETHERNET: u32 = 18;
 
-/// How workers and their memory are made.
+/// How workers are made: fixed when the first of them starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Workers.
     pub workers: u32,
-    /// Frames of each UMEM.
-    pub frames: u32,
-    /// Bytes of a frame.
-    pub frame_size: u32,
     /// How workers wait.
     pub profile: Profile,
+    /// The most frames of 2,048 bytes that one worker may have over all its UMEMs; a frame of 4,096 bytes counts as two.
+    pub frames_limit: u32,
 }
 
 impl Plan {
-    /// For the interfaces known at start, with a reserve for one more of each role.
-    pub fn new(workers: u32, frames: Option<u32>, known: &[(Nic, Role, Mode)], profile: Profile) -> Self {
-        let largest = known.iter().map(|(nic, ..)| nic.mtu).max().unwrap_or(0);
-        let frame_size = if largest > largest_mtu(2048) { 4096 } else { 2048 };
-        let mut need = IN_HAND + FILL_RING + EGRESS_SEND + EGRESS_FILL;
-        for (nic, role, _) in known {
-            need += match role {
-                Role::Ingress => nic.xdp_rx_queues.div_ceil(workers) * FILL_RING,
-                Role::Egress => EGRESS_FILL,
-            } + EGRESS_SEND;
-        }
-        Self { workers, frames: frames.unwrap_or(need), frame_size, profile }
-    }
-
-    /// What can be refused before anything is touched.
+    /// Refuses an interface that no worker could use, before anything is touched.
     pub fn check(&self, nic: &Nic, role: Role) -> anyhow::Result<()> {
         let (name, workers) = (&nic.name, self.workers);
         if nic.driver == "802.1Q VLAN Support" {
@@ -60,17 +39,20 @@ impl Plan {
                 nic.tx_queues,
             );
         }
-        let largest = largest_mtu(self.frame_size);
+        let largest = largest_mtu(LARGE_FRAME);
         if nic.mtu > largest {
             bail!(
-                "{name}: its MTU of {} is above the {largest} bytes that a frame of {} holds; `ip link set {name} mtu {largest}`{}",
+                "{name}: its MTU of {} is above the {largest} bytes that a frame of {LARGE_FRAME} holds; `ip link set {name} mtu {largest}`",
                 nic.mtu,
-                self.frame_size,
-                if self.frame_size < 4096 { ", or restart mcrd while the interface is there" } else { "" },
             );
         }
         Ok(())
     }
+}
+
+/// Bytes of the frames that an interface's sockets need: a whole packet of its MTU fits one frame.
+pub fn frame_size(nic: &Nic) -> u32 {
+    if nic.mtu > largest_mtu(SMALL_FRAME) { LARGE_FRAME } else { SMALL_FRAME }
 }
 
 /// The largest MTU whose packets fit frames of this size, tag and all.

@@ -13,7 +13,13 @@ use std::{
 
 use anyhow::Context;
 
-use super::{fit::Plan, sockets::Promise, stock::Stock};
+use super::{
+    budget::{Budget, Known},
+    fit::Plan,
+    run::give_memory_back,
+    sockets::Promise,
+    stock::Stock,
+};
 use crate::{
     config::Profile,
     forward::{
@@ -68,16 +74,20 @@ pub struct Fleet {
     /// Each worker, by its number.
     pub handles: Vec<Handle>,
     /// Their memory, by number.
-    pub stocks: Vec<Stock>,
+    stocks: Vec<Option<Stock>>,
     /// How it was made.
     pub plan: Plan,
+    /// What is known of interfaces while the daemon starts; later each gets a part of what is left.
+    pub known: Option<Known>,
+    /// The limit that is enough for all interfaces that were known when the daemon started.
+    pub enough: u32,
 }
 
 impl Fleet {
     /// Starts the workers, without memory and sockets.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let handles = (0..plan.workers).map(|id| start_worker(id, &plan)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { handles, stocks: Vec::new(), plan })
+        Ok(Self { handles, stocks: Vec::new(), plan, known: None, enough: 0 })
     }
 
     /// Waits until every packet that the kernel has steered by now, and not lost, has been handled; whether that was so in time.
@@ -91,14 +101,31 @@ impl Fleet {
         ask(self.handles.iter().map(|handle| &handle.post), command)
     }
 
-    /// The number of the stock for sockets of this kind that the kernel lets join, if there is one.
-    pub fn open_stock(&self, zero_copy: bool) -> Option<usize> {
-        self.stocks.iter().position(|stock| stock.is_open && stock.zero_copy == zero_copy)
+    /// The frames that each worker has and may have.
+    pub fn budget(&self) -> Budget {
+        let used = self.stocks.iter().flatten().map(Stock::units).fold(0, u32::saturating_add);
+        Budget { limit: self.plan.frames_limit, used }
     }
 
-    /// The number for a new stock: that of one that nobody can use any more, or the next.
+    /// The stock of this number.
+    pub fn stock(&self, number: usize) -> Option<&Stock> {
+        self.stocks.get(number)?.as_ref()
+    }
+
+    /// The stock of this number.
+    pub fn stock_mut(&mut self, number: usize) -> Option<&mut Stock> {
+        self.stocks.get_mut(number)?.as_mut()
+    }
+
+    /// The newest stock for sockets of this kind of which each worker's part has so many frames left.
+    pub fn stock_with(&self, zero_copy: bool, frame_size: u32, needs: &[u32]) -> Option<usize> {
+        let fits = |stock: &Stock| stock.takes(zero_copy, frame_size) && stock.has(needs);
+        self.stocks.iter().rposition(|stock| stock.as_ref().is_some_and(fits))
+    }
+
+    /// The number for a new stock.
     pub fn next_stock(&self) -> usize {
-        self.stocks.iter().position(Stock::is_spent).unwrap_or(self.stocks.len())
+        self.stocks.iter().position(Option::is_none).unwrap_or(self.stocks.len())
     }
 
     /// Gives each worker its part of a new stock, which has this number.
@@ -109,26 +136,48 @@ impl Fleet {
             }
         }
         match self.stocks.get_mut(number) {
-            Some(spent) => *spent = stock,
-            None => self.stocks.push(stock),
+            Some(free) => *free = Some(stock),
+            None => self.stocks.push(Some(stock)),
         }
     }
 
-    /// Sockets are closed, and their frames are back: they may be promised to others.
-    pub fn take_back(&mut self, promises: &[Promise]) {
+    /// Sockets of interface `ifindex` are closed, and their frames are back: they may be promised to others.
+    pub fn take_back(&mut self, ifindex: u32, promises: &[Promise]) {
         for promise in promises {
-            let stock = &mut self.stocks[promise.stock];
+            let Some(stock) = self.stock_mut(promise.stock) else { continue };
             let share = &mut stock.shares[promise.worker];
-            share.unpromised += promise.frames;
-            share.sockets -= promise.sockets;
+            share.unpromised += promise.rx + promise.tx;
+            share.released(ifindex, promise.sockets);
             // The first socket held it.
-            stock.is_open &= !(stock.zero_copy && share.sockets == 0);
+            stock.is_open &= !(stock.zero_copy && share.is_unused());
+        }
+        self.drop_unused();
+    }
+
+    /// Gives the memory back in which no interface has a socket any more.
+    fn drop_unused(&mut self) {
+        for number in 0..self.stocks.len() {
+            if self.stock(number).is_none_or(|stock| !stock.is_unused()) {
+                continue;
+            }
+            let forgotten = self.ask(|done| Command::Forget { number, done });
+            // A worker that did not answer may still reach into it.
+            if forgotten.len() == self.handles.len() {
+                self.stocks[number] = None;
+                // What describes the frames takes memory too, at the workers.
+                give_memory_back();
+            }
         }
     }
 
-    /// Frames of worker `id`.
-    pub fn frames(&self, id: usize) -> u64 {
-        self.stocks.iter().map(|stock| u64::from(stock.shares[id].memory.frames())).sum()
+    /// Whether an interface may be released without taking the memory of others along.
+    pub fn may_release(&self, ifindex: u32) -> bool {
+        self.stocks.iter().flatten().all(|stock| stock.may_release(ifindex))
+    }
+
+    /// Frames of each worker.
+    pub fn frames(&self) -> u64 {
+        self.stocks.iter().flatten().map(|stock| u64::from(stock.frames)).sum()
     }
 
     /// Every worker's mailbox.

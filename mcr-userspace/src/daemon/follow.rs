@@ -1,6 +1,6 @@
 //! Follows the kernel: interfaces that are gone, renamed, back, or not what they were.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use super::{
     interfaces::{Role, absent},
@@ -33,6 +33,7 @@ impl State {
             self.put_right(&strayed);
         }
         self.refresh();
+        self.release_unused();
         self.bring_back();
         self.forget_names();
     }
@@ -89,16 +90,17 @@ impl State {
             if number < MOST_LINES {
                 log::warn!("rule {name} waits: {why}");
             }
-            live.waiting = why;
             live.tried.clear();
-            if let Some(active) = live.active.take() {
+            let active = live.active.take();
+            live.begin_to_wait(why);
+            if let Some(active) = active {
                 self.retire(active);
             }
         }
     }
 
     /// Gives an interface up, with its program, its sockets and their frames.
-    fn let_go(&mut self, id: InterfaceId) {
+    pub fn let_go(&mut self, id: InterfaceId) {
         let Some(interface) = self.interfaces.place_mut(id).and_then(|place| place.vacate(&mut self.program)) else {
             return;
         };
@@ -110,7 +112,8 @@ impl State {
         // The sockets are closed here: that takes longer than a worker may be away.
         drop(fleet.ask(|done| Command::Detach { id, done }));
         fleet.ask(|done| Command::Reclaim { id, done });
-        fleet.take_back(&interface.promises);
+        fleet.take_back(interface.nic.ifindex, &interface.promises);
+        self.hurry();
     }
 
     fn rename(&mut self, renamed: &[(InterfaceId, String)]) {
@@ -139,12 +142,11 @@ impl State {
         }
     }
 
-    /// Gives up those of these names that nothing knows: who has their old names needs their frames. A zero-copy socket may hold the
-    /// memory of others, and stays.
+    /// Gives up those of these names that nothing knows. A zero-copy socket may hold the memory of others, and stays.
     fn give_up_strangers<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
         for name in names.filter(|name| !is_named(&self.set, &self.options, name)).collect::<Vec<_>>() {
             let Some((id, interface)) = self.interfaces.find(name) else { continue };
-            if !interface.zero_copy {
+            if self.fleet.as_ref().is_none_or(|fleet| fleet.may_release(interface.nic.ifindex)) {
                 log::info!("{name}: nothing knows it by this name, and it is as it was without mcrd");
                 self.let_go(id);
             }
@@ -154,7 +156,6 @@ impl State {
     /// Outputs learn of a new address, MAC or MTU, and new queues of an ingress get sockets.
     fn refresh(&mut self) {
         let Self { fleet: Some(fleet), interfaces, .. } = self else { return };
-        let frame_size = fleet.plan.frame_size;
         let mut grown = Vec::new();
         for (id, place) in interfaces.iter_mut() {
             let Some(interface) = &mut place.interface else { continue };
@@ -162,13 +163,17 @@ impl State {
             if now.ifindex != interface.nic.ifindex {
                 continue;
             }
+            let frame_size = interface.frame_size;
             if facts(&now, frame_size) != facts(&interface.nic, frame_size) {
                 log::info!("{}: its address, MAC or MTU has changed", place.name);
                 for handle in &fleet.handles {
                     handle.post.send(Command::Update { id, facts: facts(&now, frame_size) });
                 }
             }
-            if interface.is_ingress && now.rx_queues > interface.nic.rx_queues && place.tried.as_ref() != Some(&now) {
+            if interface.is_ingress
+                && now.rx_queues > interface.nic.rx_queues
+                && place.refused.as_ref().is_none_or(|refused| !refused.stands(&now, Instant::now()))
+            {
                 grown.push(now.clone());
             }
             let nic = &mut interface.nic;
@@ -182,21 +187,18 @@ impl State {
 
     /// Attaches what has come that active rules send to, or that the command line names.
     fn bring_back(&mut self) {
-        let missing: Vec<(InterfaceId, String, Option<Nic>)> = self
-            .interfaces
-            .iter()
-            .filter(|(_, place)| place.interface.is_none())
-            .map(|(id, place)| (id, place.name.clone(), place.tried.clone()))
-            .collect();
-        for (id, name, tried) in missing {
+        let missing = self.interfaces.iter().filter(|(_, place)| place.interface.is_none());
+        let missing: Vec<(InterfaceId, String)> = missing.map(|(id, place)| (id, place.name.clone())).collect();
+        for (id, name) in missing {
             let Ok(nic) = Nic::read(&name) else {
                 // Why it could not be attached while it was there is no reason any more.
                 if let Some(place) = self.interfaces.place_mut(id) {
-                    (place.absent, place.tried) = (absent(&name), None);
+                    (place.absent, place.refused) = (absent(&name), None);
                 }
                 continue;
             };
-            if tried.as_ref() == Some(&nic) {
+            let refused = self.interfaces.place(&name).and_then(|place| place.refused.as_ref());
+            if refused.is_some_and(|refused| refused.stands(&nic, Instant::now())) {
                 continue;
             }
             let mut actives = self.live.values().filter_map(|live| live.active.as_ref());
@@ -212,7 +214,13 @@ impl State {
 
     fn try_interface(&mut self, nic: &Nic, role: Role) {
         let mode = self.options.mode(&nic.name);
-        if let Err(error) = self.ensure_interface(nic, role, mode) {
+        let absent = |state: &Self| state.interfaces.place(&nic.name).map(|place| place.absent.clone());
+        let before = absent(self);
+        let attached = self.ensure_interface(nic, role, mode);
+        // The same reason is not said each time that it is tried.
+        if let Err(error) = attached
+            && before.is_none_or(|before| before != format!("{error:#}"))
+        {
             log::warn!("{error:#}");
         }
     }
@@ -227,7 +235,7 @@ impl State {
 }
 
 /// Whether a rule or a flag names an interface so.
-fn is_named(set: &RuleSet, options: &Options, name: &str) -> bool {
+pub fn is_named(set: &RuleSet, options: &Options, name: &str) -> bool {
     let mut flags = options.iface_in.iter().chain(&options.iface_out);
     flags.any(|flag| flag == name) || set.iter().any(|rule| rule.names(name))
 }

@@ -1,16 +1,17 @@
 //! Interfaces by the names that rules and flags know them by: those with sockets, what they were granted, and how they come to be
 //! attached.
 
-use std::{collections::BTreeMap, os::fd::RawFd};
+use std::{collections::BTreeMap, os::fd::RawFd, time::Instant};
 
 use anyhow::{Context, bail};
 use mcr_common::{counter::Verdict, limits::MAX_SOCKETS};
 
 use super::{
-    fit::Plan,
+    fit::{Plan, frame_size},
     fleet::Fleet,
     modes::grant,
     report::queue_line,
+    retry::Refusal,
     sockets::{Promise, hand_over, open, queues},
 };
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
     },
     xsk::port::is_bound,
 };
+
+/// Names whose counters are kept though nothing knows them: more than any machine has in use.
+const MAX_PAST: usize = 4096;
 
 /// What an interface is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +53,14 @@ pub struct Interface {
     pub span: u32,
     /// Whether every queue has a socket.
     pub is_ingress: bool,
+    /// Bytes of its sockets' frames.
+    pub frame_size: u32,
     /// Receive queues that it had when the program was attached.
     program_queues: u32,
     /// Frames that its sockets were promised.
     pub promises: Vec<Promise>,
+    /// Since when no rule and no flag has named it.
+    pub unused_since: Option<Instant>,
     /// Its sockets by queue. They are the workers', which give them back before they are closed.
     sockets: BTreeMap<u32, RawFd>,
 }
@@ -61,6 +69,12 @@ impl Interface {
     /// Whether the kernel still has its sockets bound: not once it is deleted, or moved to another network namespace.
     pub fn is_there(&self) -> bool {
         self.sockets.values().all(|socket| is_bound(*socket))
+    }
+
+    /// Frames that its sockets keep for receiving, and for sending, over all workers.
+    pub fn frames(&self) -> (u64, u64) {
+        let sum = |of: fn(&Promise) -> u32| self.promises.iter().map(|promise| u64::from(of(promise))).sum();
+        (sum(|promise| promise.rx), sum(|promise| promise.tx))
     }
 
     /// Copies from now on, because of `error`.
@@ -79,15 +93,15 @@ pub struct Place {
     pub interface: Option<Interface>,
     /// Why there is none.
     pub absent: String,
-    /// The interface as it was when more could not be had of it.
-    pub tried: Option<Nic>,
+    /// What was refused of it, if anything.
+    pub refused: Option<Refusal>,
     /// What the program counted here on those that had the name before, less what it had counted on this one before it got the name.
     before: [u64; Verdict::COUNT],
 }
 
 impl Place {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), interface: None, absent: absent(name), tried: None, before: Default::default() }
+        Self { name: name.to_owned(), interface: None, absent: absent(name), refused: None, before: Default::default() }
     }
 
     /// Packets by the program's verdict, on every interface that has had the name.
@@ -118,7 +132,7 @@ impl Place {
 
     /// Has no interface any more, whose program is detached; that interface.
     pub fn vacate(&mut self, program: &mut Program) -> Option<Interface> {
-        self.tried = None;
+        self.refused = None;
         let interface = self.leave(program)?;
         detach(&interface, program);
         if let Err(error) = program.forget(interface.nic.ifindex) {
@@ -144,6 +158,8 @@ pub fn absent(name: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Interfaces {
     places: Vec<Option<Place>>,
+    /// What was counted under names that nothing knows at the moment: should a name return, its counters go on.
+    past: BTreeMap<String, [u64; Verdict::COUNT]>,
 }
 
 impl Interfaces {
@@ -185,14 +201,20 @@ impl Interfaces {
         if free == self.places.len() {
             self.places.push(None);
         }
-        self.places[free] = Some(Place::new(name));
+        let before = self.past.remove(name).unwrap_or_default();
+        self.places[free] = Some(Place { before, ..Place::new(name) });
         free
     }
 
     /// Forgets the names without an interface of which `is_known` knows nothing.
     pub fn prune(&mut self, is_known: impl Fn(&str) -> bool) {
         for place in &mut self.places {
-            place.take_if(|place| place.interface.is_none() && !is_known(&place.name));
+            let forgotten = place.take_if(|place| place.interface.is_none() && !is_known(&place.name));
+            let counted = forgotten.filter(|place| place.before != [0; Verdict::COUNT]);
+            self.past.extend(counted.map(|place| (place.name, place.before)));
+        }
+        while self.past.len() > MAX_PAST {
+            self.past.pop_first();
         }
     }
 
@@ -223,7 +245,7 @@ impl Interfaces {
         let attached = self.attach_at(id, nic, role, mode, program, fleet);
         let place = self.places[id].get_or_insert_with(|| Place::new(&nic.name));
         if let Err(error) = &attached {
-            place.tried = Some(nic.clone());
+            place.refused = Some(Refusal::new(nic.clone(), place.refused.take(), error, Instant::now()));
             if place.interface.as_ref().is_some_and(|interface| interface.sockets.is_empty()) {
                 place.vacate(program);
             }
@@ -231,7 +253,7 @@ impl Interfaces {
                 place.absent = format!("{error:#}");
             }
         } else {
-            place.tried = None;
+            place.refused = None;
         }
         attached
     }
@@ -264,22 +286,32 @@ impl Interfaces {
         }
         let wanted: Vec<u32> =
             queues(nic, role, plan.workers).filter(|queue| !interface.sockets.contains_key(queue)).collect();
-        let mut opened = open(nic, role, &wanted, interface.zero_copy, fleet);
-        if let Err(error) = &opened
-            && mode == Mode::Auto
-            && interface.zero_copy
-            && interface.sockets.is_empty()
-        {
-            interface.settle_for_copy(error);
-            opened = open(nic, role, &wanted, false, fleet);
+        if interface.sockets.is_empty() {
+            interface.frame_size = frame_size(nic);
         }
-        let (stock, opened, promises) = opened?;
+        let (opened, promises) = match wanted.is_empty() {
+            // Those for sending are there, and receive from now on.
+            true => Default::default(),
+            false => {
+                let mut opened = open(nic, role, &wanted, (interface.zero_copy, interface.frame_size), fleet);
+                if let Err(error) = &opened
+                    && mode == Mode::Auto
+                    && interface.zero_copy
+                    && interface.sockets.is_empty()
+                {
+                    interface.settle_for_copy(error);
+                    opened = open(nic, role, &wanted, (false, interface.frame_size), fleet);
+                }
+                opened?
+            }
+        };
         if let Some((_, _, port)) = opened.first() {
             interface.zero_copy = port.is_zero_copy();
         }
         let sockets: Vec<(u32, RawFd)> = opened.iter().map(|(_, queue, port)| (*queue, port.fd())).collect();
-        interface.promises.extend(promises);
-        interface.promises.extend(hand_over(id, nic, role, stock, opened, fleet));
+        let receives_now = role == Role::Ingress && !interface.is_ingress;
+        let more = hand_over(id, nic, interface.frame_size, opened, &interface.promises, receives_now, fleet);
+        interface.promises.extend(promises.into_iter().chain(more));
         interface.is_ingress |= role == Role::Ingress;
         interface.sockets.extend(sockets.iter().copied());
         for (queue, _) in &sockets {
@@ -323,6 +355,8 @@ impl Interfaces {
             xsk_base,
             span,
             is_ingress: false,
+            frame_size: frame_size(nic),
+            unused_since: None,
             program_queues: nic.rx_queues,
             promises: Vec::new(),
             sockets: BTreeMap::new(),

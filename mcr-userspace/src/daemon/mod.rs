@@ -2,8 +2,12 @@
 
 pub mod options;
 pub(crate) mod fit;
+mod quota;
+mod budget;
 mod fleet;
+mod retry;
 mod follow;
+mod release;
 mod stock;
 pub(crate) mod modes;
 mod offloads;
@@ -16,6 +20,7 @@ mod active;
 mod hearing;
 mod state;
 mod survey;
+mod waiting;
 mod change;
 mod retire;
 mod report;

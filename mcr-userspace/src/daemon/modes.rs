@@ -7,6 +7,7 @@ use std::{io, path::Path};
 
 use anyhow::bail;
 
+use super::retry::MayPass;
 use crate::{
     config::Mode,
     kernel::{
@@ -30,6 +31,11 @@ pub struct Grant {
     /// Why it is not the best of all, or what is doubtful about it; empty where it is, or where no better was asked for.
     pub reason: String,
 }
+
+/// A mode was demanded, and the driver does not grant it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotGranted(pub String);
 
 /// What comes of asking for zero-copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +89,9 @@ fn decide(
         Answer::Granted => granted(String::new()),
         Answer::Doubtful(why) if mode == Mode::Zerocopy => granted(why),
         Answer::Doubtful(why) => copy(Attachment::Driver, format!("{why}; mode zerocopy takes it all the same")),
-        Answer::Refused(why) if mode == Mode::Zerocopy => bail!(
+        Answer::Refused(why) if mode == Mode::Zerocopy => bail!(NotGranted(format!(
             "{name}: mode zerocopy, but {driver} grants no zero-copy: {why}; leave the choice to mcrd with mode auto"
-        ),
+        ))),
         Answer::Refused(why) => copy(Attachment::Driver, format!("{driver} grants no zero-copy: {why}")),
     }
 }
@@ -94,15 +100,17 @@ fn decide(
 fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => anyhow::anyhow!(
+        Some(libc::EBUSY | libc::EEXIST) => MayPass(format!(
             "{name}: another XDP program is attached{}; see it with `ip link show {name}`, and end its owner first",
             owner_of_program(nic.ifindex).map(|owner| format!(", by {owner}")).unwrap_or_default()
-        ),
+        ))
+        .into(),
         Some(libc::EPERM) => {
             anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
         }
         Some(libc::ERANGE | libc::EOPNOTSUPP | libc::EINVAL) => {
-            anyhow::anyhow!("{name}: {} refuses native XDP: {error}; mode skb does without", nic.driver_word())
+            NotGranted(format!("{name}: {} refuses native XDP: {error}; mode skb does without", nic.driver_word()))
+                .into()
         }
         _ => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
     }

@@ -74,6 +74,8 @@ pub struct Options {
     pub iface_in: Vec<String>,
     /// `--iface-out`.
     pub iface_out: Vec<String>,
+    /// Whether `--mode` was given: then a mode that is not granted ends the start.
+    pub mode_is_demanded: bool,
 }
 
 impl Options {
@@ -92,6 +94,7 @@ impl Options {
                 loaded.config
             }
         };
+        let mode_is_demanded = args.mode.is_some();
         if let Some(mode) = args.mode {
             config.datapath.mode = mode;
         }
@@ -107,7 +110,7 @@ impl Options {
         if args.metrics_listen.is_some() {
             config.daemon.metrics_listen = args.metrics_listen;
         }
-        Ok(Self { file: args.config, config, iface_in: args.iface_in, iface_out: args.iface_out })
+        Ok(Self { file: args.config, config, iface_in: args.iface_in, iface_out: args.iface_out, mode_is_demanded })
     }
 
     /// How the host becomes a member of the groups that rules match on an interface.

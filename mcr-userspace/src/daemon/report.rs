@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     control::protocol::{
-        Dropped, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Stats, Status, StreamView,
-        Totals as TotalsView, WorkerStats,
+        Dropped, InterfaceFrames, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Stats, Status,
+        StreamView, Totals as TotalsView, WorkerStats,
     },
     rules::rule::{Output, Ports, Rule},
 };
@@ -145,7 +145,7 @@ impl State {
         let mut reading = Reading { outputs: vec![Default::default(); rule.outputs.len()], ..Reading::default() };
         if let Some(live) = self.live.get(&rule.name) {
             reading.carry(&rule.outputs, &live.carried, &live.carried_outputs);
-            let others = self.retiring.iter().filter(|other| other.lineage == live.lineage);
+            let others = self.departing().filter(|other| other.lineage == live.lineage);
             for active in live.active.iter().chain(others) {
                 reading.carry(&rule.outputs, &active.read(), &active.rule.outputs);
             }
@@ -186,6 +186,7 @@ impl State {
                 queues: there.map_or(0, |interface| interface.nic.rx_queues),
                 xdp: there.map_or("none".to_owned(), |interface| interface.attachment.to_string()),
                 xsk: there.map_or("none", xsk).to_owned(),
+                frames: there.map(Interface::frames).map(|(rx, tx)| InterfaceFrames { rx, tx }).unwrap_or_default(),
                 xsk_reason: there.map_or(&place.absent, |interface| &interface.reason).clone(),
                 verdicts: Verdict::ALL
                     .iter()
@@ -207,7 +208,8 @@ impl State {
             rx_queues: (0..queues).skip(id).step_by(fleet.handles.len()).collect(),
             rx_packets: handle.counters.rx_packets.get(),
             tx_packets: handle.counters.tx_packets.get(),
-            frames_total: fleet.frames(id),
+            frames_total: fleet.frames(),
+            frames_limit: u64::from(fleet.plan.frames_limit),
             frames_free: handle.counters.frames_free.get(),
             own_lookups: handle.counters.own_lookups.get(),
         });

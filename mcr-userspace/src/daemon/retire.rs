@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
         mpsc::Receiver,
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,12 +15,16 @@ use super::{
     fleet::{Fleet, answers},
     state::State,
 };
-use crate::forward::mailbox::Command;
+use crate::forward::mailbox::{Command, Post};
 
 /// How often interfaces, rules that wait and counters are looked after, should the kernel tell of no change.
 const TICK: Duration = Duration::from_millis(500);
 /// How often workers are asked whether they have forgotten a rule.
 const SOON: Duration = Duration::from_millis(5);
+/// Rules that workers are asked to forget while the state is locked.
+const AT_ONCE: usize = 1024;
+/// How long a change waits for slots of rules that it replaces. Only an egress that is stalled takes longer.
+const FORGET_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The daemon's state, and what its caretaker waits for.
 pub struct Shared {
@@ -30,11 +35,31 @@ pub struct Shared {
     changed: AtomicBool,
 }
 
-/// A rule that workers have been asked to forget.
-struct Leaving {
-    active: Arc<Active>,
-    answer: Receiver<()>,
+/// A rule that is out of the kernel's map and that workers are to forget.
+#[derive(Debug)]
+pub struct Leaving {
+    /// The rule.
+    pub active: Arc<Active>,
+    /// The workers' answers, once they have been asked.
+    asked: Option<Answers>,
+}
+
+/// Answers of workers that were asked to forget a rule.
+#[derive(Debug)]
+struct Answers {
+    receiver: Receiver<()>,
     missing: usize,
+}
+
+impl Leaving {
+    /// Whether every worker has forgotten it.
+    fn is_forgotten(&mut self) -> bool {
+        let Some(answers) = &mut self.asked else { return false };
+        while answers.missing > 0 && answers.receiver.try_recv().is_ok() {
+            answers.missing -= 1;
+        }
+        answers.missing == 0
+    }
 }
 
 impl Shared {
@@ -82,64 +107,86 @@ impl Shared {
 
     /// The caretaker's work, until it is to end.
     pub fn care(&self, ended: &AtomicBool) {
-        let mut leaving: Vec<Leaving> = Vec::new();
         let mut ticked = Instant::now();
         while !ended.load(SeqCst) {
-            let batch = self.wait_for_work(&leaving, ended);
+            let posts = self.wait_for_work(ended);
             if self.changed.swap(false, SeqCst) || ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.lock().tick();
             }
-            if !batch.is_empty() {
-                // The kernel has let go of the rules; once the rings have passed this moment, no frame names their slots.
-                let posts = posts(&self.lock());
-                if Fleet::settle(&posts) {
-                    let state = self.lock();
-                    leaving.extend(batch.into_iter().map(|active| ask_to_forget(&state, active)));
-                }
+            if let Some(posts) = posts
+                && Fleet::settle(&posts)
+            {
+                // The kernel has let go of the rules, and the rings have passed that moment: no frame names their slots.
+                while self.lock().ask_to_forget(AT_ONCE) {}
             }
-            leaving.retain_mut(|rule| {
-                while rule.missing > 0 && rule.answer.try_recv().is_ok() {
-                    rule.missing -= 1;
-                }
-                if rule.missing == 0 {
-                    self.lock().bury(&rule.active);
-                }
-                rule.missing > 0
-            });
+            if self.lock().bury_forgotten() {
+                self.lock().hurry();
+                self.changed.store(true, SeqCst);
+            }
         }
     }
 
-    /// Waits until rules have been retired that are not leaving yet, or until it is time to look around; those rules.
-    fn wait_for_work(&self, leaving: &[Leaving], ended: &AtomicBool) -> Vec<Arc<Active>> {
+    /// Waits until rules have been retired, or until it is time to look around; the workers' mailboxes where there are such rules.
+    fn wait_for_work(&self, ended: &AtomicBool) -> Option<Vec<Post>> {
+        let mut state = self.lock();
         // Those that are leaving answer soon, but for an egress that is stalled.
-        let patience = if leaving.is_empty() { TICK } else { SOON };
-        let nothing_new = |state: &mut State| {
-            state.retiring.len() == leaving.len() && !ended.load(SeqCst) && !self.changed.load(SeqCst)
-        };
-        let (state, _) =
-            self.bell.wait_timeout_while(self.lock(), patience, nothing_new).unwrap_or_else(PoisonError::into_inner);
-        let known = |active: &Arc<Active>| leaving.iter().any(|other| Arc::ptr_eq(&other.active, active));
-        state.retiring.iter().filter(|active| !known(active)).cloned().collect()
+        let patience = if state.leaving.is_empty() { TICK } else { SOON };
+        let nothing_new =
+            |state: &mut State| state.retiring.is_empty() && !ended.load(SeqCst) && !self.changed.load(SeqCst);
+        (state, _) = self.bell.wait_timeout_while(state, patience, nothing_new).unwrap_or_else(PoisonError::into_inner);
+        state.begin_leaving().then(|| posts(&state))
     }
 }
 
-fn posts(state: &State) -> Vec<crate::forward::mailbox::Post> {
+fn posts(state: &State) -> Vec<Post> {
     state.fleet.as_ref().map(Fleet::posts).unwrap_or_default()
 }
 
-fn ask_to_forget(state: &State, active: Arc<Active>) -> Leaving {
-    let (done, answer) = answers();
-    let handles = state.fleet.as_ref().map(|fleet| fleet.handles.as_slice()).unwrap_or_default();
-    for handle in handles {
-        handle.post.send(Command::Remove { slot: active.value.slot, done: done.clone() });
-    }
-    Leaving { active, answer, missing: handles.len() }
-}
-
 impl State {
+    /// Takes up rules that were retired since the last time; whether there are any that workers have not been asked to forget.
+    fn begin_leaving(&mut self) -> bool {
+        let retired = self.retiring.drain(..).map(|active| Leaving { active, asked: None });
+        self.leaving.extend(retired);
+        self.leaving.iter().any(|leaving| leaving.asked.is_none())
+    }
+
+    /// Asks workers to forget at most so many rules, of which no packet waits in a ring any more; whether there are more.
+    fn ask_to_forget(&mut self, most: usize) -> bool {
+        let handles = self.fleet.as_ref().map(|fleet| fleet.handles.as_slice()).unwrap_or_default();
+        let mut unasked = self.leaving.iter_mut().filter(|leaving| leaving.asked.is_none());
+        for leaving in unasked.by_ref().take(most) {
+            let (done, receiver) = answers();
+            for handle in handles {
+                handle.post.send(Command::Remove { slot: leaving.active.value.slot, done: done.clone() });
+            }
+            leaving.asked = Some(Answers { receiver, missing: handles.len() });
+        }
+        unasked.next().is_some()
+    }
+
+    /// Frees the slots of rules that every worker has forgotten; whether a rule waits for a slot.
+    fn bury_forgotten(&mut self) -> bool {
+        let forgotten: Vec<Leaving> = self.leaving.extract_if(.., Leaving::is_forgotten).collect();
+        forgotten.iter().for_each(|leaving| self.bury(&leaving.active));
+        !forgotten.is_empty() && std::mem::take(&mut self.slots_are_short)
+    }
+
+    /// Waits for retired rules, as long as that is bounded, so that their slots can be used again.
+    pub fn free_slots(&mut self) {
+        if !self.begin_leaving() || !Fleet::settle(&posts(self)) {
+            return;
+        }
+        while self.ask_to_forget(AT_ONCE) {}
+        let deadline = Instant::now() + FORGET_PATIENCE;
+        while self.slots.left() == 0 && Instant::now() < deadline {
+            thread::sleep(SOON / 10);
+            self.bury_forgotten();
+        }
+    }
+
     /// Keeps what a forgotten rule has counted, and frees its slot.
-    fn bury(&mut self, active: &Arc<Active>) {
+    fn bury(&mut self, active: &Active) {
         let slot = active.value.slot;
         active.settle(self.steered(active));
         let reading = active.read();
@@ -158,7 +205,6 @@ impl State {
             carried.carry(&outputs, &reading, &active.rule.outputs);
             (live.carried, live.carried_outputs) = (carried, outputs);
         }
-        self.retiring.retain(|other| !Arc::ptr_eq(other, active));
         match self.program.clear_count(slot) {
             Ok(()) => self.slots.put(slot),
             // The slot is lost, which costs one rule of the quarantine's room.

@@ -1,6 +1,7 @@
 //! From start to end.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -16,6 +17,7 @@ use signal_hook::{
 };
 
 use super::{
+    budget::auto_limit,
     fleet::{FAILED, Fleet, allowed_cpus},
     interfaces::{Interfaces, Role},
     metrics,
@@ -27,7 +29,6 @@ use super::{
     survey::read_nic,
 };
 use crate::{
-    config::Mode,
     control::{protocol::Response, server::Server},
     kernel::{events::Events, flows::Flows, nic::Nic, program::Program},
     rules::set::{Change, RuleSet},
@@ -129,17 +130,19 @@ fn start(mut options: Options) -> anyhow::Result<State> {
             anyhow::anyhow!(lines.join("\n"))
         })?
         .set;
-    let known = known_interfaces(&options, &set)?;
-    let egress = known.iter().filter(|(_, role, _)| *role == Role::Egress);
+    let demanded = demanded_interfaces(&options)?;
+    let known = known_interfaces(&options, &set, &demanded);
+    let egress = known.iter().filter(|(_, role)| *role == Role::Egress);
     let workers = match config.datapath.workers {
         Some(workers) => workers.get(),
-        None => egress.map(|(nic, ..)| nic.tx_queues).min().unwrap_or(1).min(allowed_cpus().len().max(1) as u32),
+        None => egress.map(|(nic, _)| nic.tx_queues).min().unwrap_or(1).min(allowed_cpus().len().max(1) as u32),
     };
     let slots = Slots::total(config.limits.rules);
     let (program, maps) = Program::load(slots, config.limits.rules)?;
     let mut state = State {
         started: Instant::now(),
         workers,
+        frames_limit: config.limits.frames.unwrap_or_else(|| auto_limit(workers)),
         program,
         flows: Flows::new(maps),
         fleet: None,
@@ -149,47 +152,55 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         others: Default::default(),
         live: Default::default(),
         retiring: Vec::new(),
+        leaving: Vec::new(),
+        watch: Default::default(),
+        slots_are_short: false,
         slots: Slots::new(config.limits.rules),
         gone: Totals::default(),
         lineages: 0,
         set,
         options,
     };
-    state.ensure_fleet(&known)?;
-    for (nic, role, mode) in &known {
-        state.ensure_interface(nic, *role, *mode)?;
-    }
+    state.attach_demanded(&demanded, &known)?;
     let rules: Vec<Change> = state.set.iter().cloned().map(Change::Add).collect();
     for warning in state.apply_all(&rules) {
         log::warn!("{warning}");
     }
+    // From now on each new interface gets a part of the frames that are left.
+    state.fleet.iter_mut().for_each(|fleet| fleet.known = None);
     if state.interfaces.iter().next().is_none() {
         log::info!("no interface yet: each is attached with the first rule that names it");
     }
     Ok(state)
 }
 
-/// The interfaces of the flags, which must be there, and those of rules that are.
-fn known_interfaces(options: &Options, set: &RuleSet) -> anyhow::Result<Vec<(Nic, Role, Mode)>> {
-    let mut known: Vec<(Nic, Role, Mode)> = Vec::new();
-    let flags = options.iface_in.iter().map(|name| (name, Role::Ingress));
-    for (name, role) in flags.chain(options.iface_out.iter().map(|name| (name, Role::Egress))) {
-        known.push((read_nic(name)?, role, options.mode(name)));
-    }
+/// The interfaces that flags name: they must be there, and be of use.
+fn demanded_interfaces(options: &Options) -> anyhow::Result<Vec<(Nic, Role)>> {
+    let ingress = options.iface_in.iter().map(|name| (name, Role::Ingress));
+    let all = ingress.chain(options.iface_out.iter().map(|name| (name, Role::Egress)));
+    all.map(|(name, role)| Ok((read_nic(name)?, role))).collect()
+}
+
+/// Those, and the interfaces of rules that are there.
+fn known_interfaces(options: &Options, set: &RuleSet, demanded: &[(Nic, Role)]) -> Vec<(Nic, Role)> {
+    let mut known: Vec<(Nic, Role)> = demanded.to_vec();
+    let mut asked: HashSet<(&str, bool)> = HashSet::new();
     for rule in set.iter() {
-        let ingress = [(&rule.matcher.interface, Role::Ingress)];
-        for (name, role) in
-            ingress.into_iter().chain(rule.outputs.iter().map(|output| (&output.interface, Role::Egress)))
-        {
-            let is_known = known.iter().any(|(nic, of, _)| nic.name == *name && *of == role);
-            if !is_known && let Ok(nic) = Nic::read(name) {
-                known.push((nic, role, options.mode(name)));
+        for (at, name) in rule.interfaces().enumerate() {
+            let role = if at == 0 { Role::Ingress } else { Role::Egress };
+            let is_known = || known.iter().any(|(nic, of)| nic.name == *name && *of == role);
+            if asked.insert((name, at == 0))
+                && !is_known()
+                && let Ok(nic) = Nic::read(name)
+            {
+                known.push((nic, role));
             }
         }
     }
+    log::debug!("{} interfaces of {} rules and {} flags", known.len(), set.len(), options.iface_in.len());
     // An interface that is both begins with the role that needs more.
-    known.sort_by_key(|(_, role, _)| *role == Role::Egress);
-    Ok(known)
+    known.sort_by_key(|(_, role)| *role == Role::Egress);
+    known
 }
 
 fn reload(shared: &Shared) {

@@ -5,9 +5,12 @@ use std::io;
 use anyhow::{Context, anyhow};
 
 use super::{
+    budget::{IN_HAND, partner, umem_frames, units},
     fit::largest_mtu,
     fleet::{Fleet, answers, wait_for},
     interfaces::Role,
+    quota::{EGRESS_FILL, Halvings},
+    retry::{MayPass, lacks_memory},
     stock::Stock,
 };
 use crate::{
@@ -18,18 +21,8 @@ use crate::{
         rule::InterfaceId,
     },
     kernel::{ifreq::name_of, nic::Nic},
-    xsk::{
-        port::{Bind, Port, Quota},
-        umem::FILL_RING,
-    },
+    xsk::port::{Bind, Port, Quota},
 };
-
-/// Frames of a queue that only sends: with zero-copy the host's own packets draw on its fill ring.
-pub const EGRESS_FILL: u32 = 512;
-/// Frames under way on one egress queue.
-pub const EGRESS_SEND: u32 = 2048;
-/// The fewest frames worth receiving into.
-const LEAST_FILL: u32 = 512;
 
 /// A socket that was opened, its queue, and the worker that it is for.
 pub type Opened = (usize, u32, Port);
@@ -49,13 +42,18 @@ pub struct Promise {
     pub stock: usize,
     /// The worker's.
     pub worker: usize,
-    /// How many.
-    pub frames: u32,
+    /// Frames for receiving.
+    pub rx: u32,
+    /// Frames for sending.
+    pub tx: u32,
     /// The sockets that were opened with them.
     pub sockets: u32,
 }
 
-/// Opens sockets on these queues, with memory for their kind; the number of the stock that it is from, and what they were promised.
+/// Opens sockets on these queues, zero-copy or not, with frames of this size; and what they were promised.
+///
+/// The quota is as large as the memory allows: it is taken from a stock that has room, or from a new one, and becomes smaller as the
+/// limit comes near.
 ///
 /// # Errors
 /// Nothing is left behind, and a UMEM made for them is gone with them.
@@ -63,41 +61,63 @@ pub fn open(
     nic: &Nic,
     role: Role,
     wanted: &[u32],
-    zero_copy: bool,
+    (zero_copy, size): (bool, u32),
     fleet: &mut Fleet,
-) -> anyhow::Result<(usize, Vec<Opened>, Vec<Promise>)> {
-    let promises = |stock, opened: &[Opened]| {
-        let of =
-            |(worker, _, port): &Opened| Promise { stock, worker: *worker, frames: port.quota().frames(), sockets: 1 };
-        opened.iter().map(of).collect()
+) -> anyhow::Result<(Vec<Opened>, Vec<Promise>)> {
+    let workers = fleet.plan.workers;
+    let needs = |halvings: Halvings| halvings.needs(role, wanted, workers);
+    let most = |halvings| needs(halvings).into_iter().max().unwrap_or(0);
+    let first = match &mut fleet.known {
+        Some(known) => {
+            known.expected = known.expected.saturating_sub(units(most(known.quota) + IN_HAND, size));
+            known.quota
+        }
+        None => fleet.budget().quota(|quota| units(most(quota), size)),
     };
-    if let Some(number) = fleet.open_stock(zero_copy) {
-        let stock = &mut fleet.stocks[number];
-        match open_with(nic, role, wanted, stock) {
+    let mut no_memory = None;
+    for quota in first.and_smaller() {
+        // Where the interface's partner finds room too, or else in a UMEM of its own, or else wherever it has room itself.
+        let room_for_both: Vec<u32> = needs(quota).into_iter().map(|need| need + partner(role, quota)).collect();
+        if let Some(opened) = join(nic, role, wanted, (zero_copy, size), quota, &room_for_both, fleet)? {
+            return Ok(opened);
+        }
+        let expected = fleet.known.map_or(0, |known| known.expected);
+        let left = fleet.budget().left();
+        if let Some(frames) = umem_frames(most(quota), role, quota, expected, left, size) {
+            match open_with_new(nic, role, wanted, (zero_copy, size), quota, frames, fleet) {
+                Ok(opened) => return Ok(opened),
+                // There may be memory for less.
+                Err(error) if lacks_memory(&error) => no_memory = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(opened) = join(nic, role, wanted, (zero_copy, size), quota, &needs(quota), fleet)? {
+            return Ok(opened);
+        }
+    }
+    Err(no_memory.unwrap_or_else(|| no_frames(nic, most(Halvings::LEAST), size, fleet)))
+}
+
+/// Opens sockets with frames of a stock that has so much room at each worker; `None` where there is none.
+fn join(
+    nic: &Nic,
+    role: Role,
+    wanted: &[u32],
+    (zero_copy, size): (bool, u32),
+    quota: Halvings,
+    room: &[u32],
+    fleet: &mut Fleet,
+) -> anyhow::Result<Option<(Vec<Opened>, Vec<Promise>)>> {
+    while let Some(number) = fleet.stock_with(zero_copy, size, room) {
+        let stock = fleet.stock_mut(number).context("it was just found")?;
+        match open_with(nic, role, wanted, quota, number, stock) {
             // The interface is gone whose socket held it. What is bound stays; who comes later has memory of its own.
             Err(Refused { errno: Some(libc::EBADF), .. }) => stock.is_open = false,
             Err(refused) => return Err(refused.error),
-            Ok(opened) => {
-                let promised = promises(number, &opened);
-                return Ok((number, opened, promised));
-            }
+            Ok(opened) => return Ok(Some(opened)),
         }
     }
-    let number = fleet.next_stock();
-    let id = u8::try_from(number).context("too many interfaces hold zero-copy memory of their own; restart mcrd")?;
-    let mut stock = Stock::new(id, zero_copy, &fleet.plan)?;
-    let opened = open_with(nic, role, wanted, &mut stock).map_err(|refused| refused.error)?;
-    if number > 0 {
-        let why = if fleet.stocks.iter().any(|other| other.zero_copy == zero_copy) {
-            "the interface that held the others' is gone"
-        } else {
-            "none may be both zero-copy and copied"
-        };
-        log::info!("{}: frames of its own, since {why}: packets to or from the others are copied once", nic.name);
-    }
-    fleet.add_stock(number, stock);
-    let promised = promises(number, &opened);
-    Ok((number, opened, promised))
+    Ok(None)
 }
 
 /// Why a socket could not be opened.
@@ -106,49 +126,72 @@ struct Refused {
     error: anyhow::Error,
 }
 
-/// Opens sockets on these queues, each at its worker. What is left of a worker's frames is shared among them.
-fn open_with(nic: &Nic, role: Role, wanted: &[u32], stock: &mut Stock) -> Result<Vec<Opened>, Refused> {
+/// The same with a new stock of so many frames, which the workers get once its sockets are bound.
+fn open_with_new(
+    nic: &Nic,
+    role: Role,
+    wanted: &[u32],
+    (zero_copy, size): (bool, u32),
+    quota: Halvings,
+    frames: u32,
+    fleet: &mut Fleet,
+) -> anyhow::Result<(Vec<Opened>, Vec<Promise>)> {
+    let number = fleet.next_stock();
+    let id =
+        u8::try_from(number).context("no more than 256 UMEMs can be told apart; name fewer interfaces in rules")?;
+    let mut stock = Stock::new(id, zero_copy, frames, size, &fleet.plan)?;
+    let opened = open_with(nic, role, wanted, quota, number, &mut stock).map_err(|refused| refused.error)?;
+    fleet.add_stock(number, stock);
+    Ok(opened)
+}
+
+/// Why there are no frames for an interface that needs so many at one worker, and which limit would do.
+fn no_frames(nic: &Nic, needs: u32, frame_size: u32, fleet: &Fleet) -> anyhow::Error {
+    let budget = fleet.budget();
+    let more = units(needs + IN_HAND, frame_size);
+    let enough = budget.used.saturating_add(more).max(fleet.enough.saturating_add(more)).next_multiple_of(1024);
+    MayPass(format!(
+        "{}: no frames are left for it: each worker may have {}, of which {} are in use, and it needs {more} more; set [limits] frames = {enough} and restart mcrd",
+        nic.name, budget.limit, budget.used,
+    ))
+    .into()
+}
+
+/// Opens sockets on these queues, each at its worker, whose part of the stock has frames enough for this quota.
+fn open_with(
+    nic: &Nic,
+    role: Role,
+    wanted: &[u32],
+    quota: Halvings,
+    number: usize,
+    stock: &mut Stock,
+) -> Result<(Vec<Opened>, Vec<Promise>), Refused> {
     let workers = stock.shares.len() as u32;
     let mut opened: Vec<Opened> = Vec::new();
-    let mut promised = Vec::new();
-    let result = wanted.iter().enumerate().try_for_each(|(at, &queue)| {
+    let open_one = |&queue: &u32| {
         let worker = (queue % workers) as usize;
-        let to_come = wanted[at..].iter().filter(|other| **other % workers == worker as u32).count() as u32;
+        let share = &stock.shares[worker];
         let is_first = opened.iter().all(|(other, ..)| *other != worker);
-        let share = &mut stock.shares[worker];
-        // A worker sends on the queue of its own number, whatever the role now: it may become an egress later.
-        let send = if queue == worker as u32 { EGRESS_SEND } else { 0 };
-        let fill = share.unpromised.saturating_sub(send) / to_come;
-        let fill = match role {
-            Role::Ingress => fill.min(FILL_RING),
-            Role::Egress => fill.min(EGRESS_FILL),
-        };
-        if fill < LEAST_FILL {
-            let error = anyhow!("{}: no frames are left for it; raise [limits] frames and restart mcrd", nic.name);
-            return Err(Refused { errno: None, error });
-        }
-        share.unpromised -= fill + send;
-        promised.push((worker, fill + send));
         // The first socket of a zero-copy UMEM says what it is; all others share it.
-        let is_owner = stock.zero_copy && share.sockets == 0 && is_first;
+        let is_owner = stock.zero_copy && share.is_unused() && is_first;
         let bind = if is_owner { Bind::ZeroCopy } else { Bind::Shared };
-        let port = Port::open(&share.memory, &nic.name, queue, bind, Quota { fill, send })
+        let port = Port::open(&share.memory, &nic.name, queue, bind, quota.quota(role, queue, worker as u32))
             // It is bound by name, and the name may have gone to another interface.
             .and_then(|port| (name_of(nic.ifindex)? == nic.name).then_some(port).ok_or_else(gone))
             .map_err(|error| Refused { errno: error.raw_os_error(), error: explain(nic, queue, error) })?;
         opened.push((worker, queue, port));
         Ok(())
-    });
-    match result {
-        Ok(()) => {
-            opened.iter().for_each(|(worker, ..)| stock.shares[*worker].sockets += 1);
-            Ok(opened)
-        }
-        Err(refused) => {
-            promised.iter().for_each(|(worker, frames)| stock.shares[*worker].unpromised += frames);
-            Err(refused)
-        }
-    }
+    };
+    wanted.iter().try_for_each(open_one)?;
+    let promise = |(worker, _, port): &Opened| {
+        let Quota { fill: rx, send: tx } = port.quota();
+        let share = &mut stock.shares[*worker];
+        share.unpromised = share.unpromised.saturating_sub(rx + tx);
+        share.bound(nic.ifindex, 1);
+        Promise { stock: number, worker: *worker, rx, tx, sockets: 1 }
+    };
+    let promises = opened.iter().map(promise).collect();
+    Ok((opened, promises))
 }
 
 fn gone() -> io::Error {
@@ -160,7 +203,10 @@ fn explain(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
         Some(libc::EBUSY) => {
-            anyhow!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")
+            MayPass(format!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")).into()
+        }
+        Some(libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE) => {
+            anyhow::Error::from(error).context(format!("{name}: queue {queue}: binding an AF_XDP socket"))
         }
         Some(libc::EPERM) => anyhow!("{name}: AF_XDP sockets need root, or the capability CAP_NET_RAW"),
         Some(libc::EOPNOTSUPP | libc::EINVAL) => anyhow!(
@@ -171,18 +217,19 @@ fn explain(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Gives each worker its sockets, which are of this stock, and waits until their fill rings are full. What sockets that it had before
-/// were promised beyond what they had.
+/// Gives each worker its sockets, with frames of this size, and waits until their fill rings are full. `before` are the promises of the
+/// interface's other sockets; where `receives_now`, those that only sent until now receive too, and what that takes is returned.
 pub fn hand_over(
     id: InterfaceId,
     nic: &Nic,
-    role: Role,
-    stock: usize,
+    frame_size: u32,
     opened: Vec<Opened>,
+    before: &[Promise],
+    receives_now: bool,
     fleet: &mut Fleet,
 ) -> Vec<Promise> {
     let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
-    let may_poll = role == Role::Ingress && fleet.plan.profile == Profile::LowLatency;
+    let may_poll = receives_now && fleet.plan.profile == Profile::LowLatency;
     let mut polled = false;
     for (worker, queue, mut port) in opened {
         polled |= may_poll && port.prefer_busy_poll();
@@ -193,31 +240,35 @@ pub fn hand_over(
     }
     let (done, answer) = answers();
     let mut promises = Vec::new();
-    let memory = &mut fleet.stocks[stock].shares;
-    for (worker, ((handle, memory), ports)) in fleet.handles.iter().zip(memory).zip(shares).enumerate() {
-        let mut fill = EGRESS_FILL;
-        if role == Role::Ingress {
-            // A socket that only sent until now receives too.
-            let more = memory.unpromised.min(FILL_RING - EGRESS_FILL);
-            if ports.iter().all(|(queue, _)| *queue != worker as u32) && (worker as u32) < nic.rx_queues {
-                memory.unpromised -= more;
-                fill += more;
-                promises.push(Promise { stock, worker, frames: more, sockets: 0 });
-            }
-        }
-        handle.post.send(Command::Attach(Attach {
+    for (worker, ports) in shares.into_iter().enumerate() {
+        let more = before
+            .iter()
+            .find(|promise| promise.worker == worker && promise.tx > 0)
+            .filter(|_| receives_now && (worker as u32) < nic.rx_queues)
+            .and_then(|own| more_for_receiving(worker, *own, fleet));
+        fleet.handles[worker].post.send(Command::Attach(Attach {
             id,
             ifindex: nic.ifindex,
-            facts: facts(nic, fleet.plan.frame_size),
+            facts: facts(nic, frame_size),
             partial_checksums: nic.leaves_partial_checksums(),
-            fill,
+            fill: EGRESS_FILL + more.map_or(0, |more| more.rx),
             ports,
             done: done.clone(),
         }));
+        promises.extend(more);
     }
     drop(done);
     wait_for(&answer, fleet.handles.len());
     promises
+}
+
+/// Frames for a socket that was opened for sending and receives from now on, from the stock that it is of.
+fn more_for_receiving(worker: usize, own: Promise, fleet: &mut Fleet) -> Option<Promise> {
+    let wanted = fleet.budget().quota(|halvings| halvings.fill(Role::Ingress)).fill(Role::Ingress) - EGRESS_FILL;
+    let share = fleet.stock_mut(own.stock)?.shares.get_mut(worker)?;
+    let rx = wanted.min(share.unpromised);
+    share.unpromised -= rx;
+    Some(Promise { rx, tx: 0, sockets: 0, ..own })
 }
 
 /// What outputs need to know of an interface. No packet is larger than a frame with room for a tag, whatever the MTU says.

@@ -13,7 +13,10 @@ use super::{
     offloads::Offloads,
     options::Options,
     others::Others,
+    retire::Leaving,
+    retry::Retry,
     slots::Slots,
+    waiting::Watch,
 };
 use crate::{
     kernel::{flows::Flows, nic::Nic, program::Program},
@@ -28,6 +31,8 @@ pub struct State {
     pub started: Instant,
     /// Workers, fixed at start.
     pub workers: u32,
+    /// The most frames that each of them may have: `[limits] frames`, or what `auto` comes to here.
+    pub frames_limit: u32,
     /// The program and its counters.
     pub program: Program,
     /// The kernel's table of rules.
@@ -48,6 +53,12 @@ pub struct State {
     pub live: BTreeMap<String, Live>,
     /// Rules out of the kernel's map, whose packets may still wait in a ring.
     pub retiring: Vec<Arc<Active>>,
+    /// Those of them that are being waited for.
+    pub leaving: Vec<Leaving>,
+    /// Interfaces that rules wait for, as they were when they were last looked at.
+    pub watch: Watch,
+    /// Whether a rule found no free slot.
+    pub slots_are_short: bool,
     /// Free slots.
     pub slots: Slots,
     /// What rules that are gone have counted.
@@ -67,6 +78,10 @@ pub struct Live {
     pub waiting: String,
     /// The interfaces as they were when it could not be started: there is no use in trying again with the same.
     pub tried: Vec<Nic>,
+    /// When to try again all the same, where the cause may pass without any change of them.
+    pub retry: Option<Retry>,
+    /// Whether it has begun to wait since waiting rules were last looked at.
+    pub is_new_waiter: bool,
     /// Whether its packets come.
     pub hearing: Hearing,
     /// Whether its expired TTLs have been spoken of.
@@ -123,7 +138,12 @@ impl State {
 
     /// Every rule that has a slot.
     pub fn actives(&self) -> impl Iterator<Item = &Arc<Active>> {
-        self.live.values().filter_map(|live| live.active.as_ref()).chain(&self.retiring)
+        self.live.values().filter_map(|live| live.active.as_ref()).chain(self.departing())
+    }
+
+    /// Rules that are out of the kernel's map, and still have a slot.
+    pub fn departing(&self) -> impl Iterator<Item = &Arc<Active>> {
+        self.retiring.iter().chain(self.leaving.iter().map(|leaving| &leaving.active))
     }
 
     /// Asks the kernel what it has steered for every rule that has a slot: the packets of each.

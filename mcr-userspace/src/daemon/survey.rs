@@ -5,9 +5,12 @@ use std::{collections::HashMap, io};
 use anyhow::{Context, bail};
 
 use super::{
+    budget::{Known, enough_for},
     fit::Plan,
     fleet::Fleet,
     interfaces::{Role, absent},
+    modes::NotGranted,
+    retry::{MayPass, may_pass},
     state::State,
 };
 use crate::{
@@ -23,6 +26,13 @@ pub enum Obstacle {
     Missing(String),
     /// Something that is wrong.
     Wrong(anyhow::Error),
+}
+
+impl Obstacle {
+    /// Whether it may pass without any change of the interfaces.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Wrong(error) if may_pass(error))
+    }
 }
 
 impl std::fmt::Display for Obstacle {
@@ -63,20 +73,32 @@ impl Survey {
 /// Interfaces as they were when a change first asked for them: thousands of rules name the same few.
 #[derive(Debug, Default)]
 pub struct Seen {
-    nics: HashMap<String, Nic>,
-    /// Why there are no sockets on one of them, in a role.
-    refused: HashMap<(String, bool), String>,
+    nics: HashMap<String, Option<Nic>>,
+    /// Why there are no sockets on one of them, in a role, and whether the cause may pass.
+    refused: HashMap<(String, bool), (String, bool)>,
 }
 
 impl Seen {
     fn nic(&mut self, name: &str) -> Result<Nic, Obstacle> {
+        match self.look(name) {
+            Ok(nic) => nic.ok_or_else(|| Obstacle::Missing(absent(name))),
+            Err(error) => Err(Obstacle::Wrong(anyhow::Error::from(error).context(format!("interface {name}")))),
+        }
+    }
+
+    /// The interface of this name; `None` where there is none.
+    ///
+    /// # Errors
+    /// The kernel gave no answer.
+    pub fn look(&mut self, name: &str) -> io::Result<Option<Nic>> {
         if let Some(nic) = self.nics.get(name) {
             return Ok(nic.clone());
         }
-        let nic = Nic::read(name).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENODEV) => Obstacle::Missing(absent(name)),
-            _ => Obstacle::Wrong(anyhow::Error::from(error).context(format!("interface {name}"))),
-        })?;
+        let nic = match Nic::read(name) {
+            Ok(nic) => Some(nic),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => None,
+            Err(error) => return Err(error),
+        };
         self.nics.insert(name.to_owned(), nic.clone());
         Ok(nic)
     }
@@ -84,11 +106,11 @@ impl Seen {
     /// Asks for an interface's sockets, unless that has been refused before.
     fn ensure(&mut self, nic: &Nic, role: Role, ensure: impl FnOnce() -> anyhow::Result<()>) -> Result<(), Obstacle> {
         let key = (nic.name.clone(), role == Role::Ingress);
-        if let Some(why) = self.refused.get(&key) {
-            return Err(Obstacle::Wrong(anyhow::anyhow!(why.clone())));
+        if let Some((why, may_pass)) = self.refused.get(&key).cloned() {
+            return Err(Obstacle::Wrong(if may_pass { MayPass(why).into() } else { anyhow::anyhow!(why) }));
         }
         ensure().map_err(|error| {
-            self.refused.insert(key, format!("{error:#}"));
+            self.refused.insert(key, (format!("{error:#}"), may_pass(&error)));
             Obstacle::Wrong(error)
         })
     }
@@ -119,17 +141,58 @@ impl State {
 
     /// Whether an interface can be used by the workers that there are.
     pub fn fits(&self, nic: &Nic, role: Role) -> anyhow::Result<()> {
-        self.fleet.as_ref().map_or(Ok(()), |fleet| fleet.plan.check(nic, role))
+        self.plan().check(nic, role)
+    }
+
+    /// How the workers are made.
+    pub fn plan(&self) -> Plan {
+        let config = &self.options.config;
+        Plan { workers: self.workers, profile: config.datapath.profile, frames_limit: self.frames_limit }
     }
 
     /// Starts the workers, made for these interfaces, should there be none yet.
     pub fn ensure_fleet(&mut self, wanted: &[(Nic, Role, Mode)]) -> anyhow::Result<()> {
         if self.fleet.is_none() && !wanted.is_empty() {
-            let config = &self.options.config;
-            let plan = Plan::new(self.workers, config.limits.frames, wanted, config.datapath.profile);
+            let plan = self.plan();
             // Before anything is touched.
             wanted.iter().try_for_each(|(nic, role, _)| plan.check(nic, *role))?;
             self.fleet = Some(Fleet::start(plan)?);
+        }
+        Ok(())
+    }
+
+    /// Attaches what the daemon needs at its start: the interfaces that flags name, which is a demand. Those of rules are attached
+    /// with their rules, each of which may wait, unless a mode that a flag demands is not granted.
+    ///
+    /// # Errors
+    /// A demand is not met.
+    pub fn attach_demanded(&mut self, demanded: &[(Nic, Role)], known: &[(Nic, Role)]) -> anyhow::Result<()> {
+        let plan = self.plan();
+        demanded.iter().try_for_each(|(nic, role)| plan.check(nic, *role))?;
+        let known: Vec<(Nic, Role)> =
+            known.iter().filter(|(nic, role)| plan.check(nic, *role).is_ok()).cloned().collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let mut fleet = Fleet::start(plan)?;
+        fleet.known = Some(Known::new(fleet.budget(), &known, plan.workers));
+        fleet.enough = enough_for(&known, plan.workers);
+        self.fleet = Some(fleet);
+        for (nic, role) in demanded {
+            self.ensure_interface(nic, *role, self.options.mode(&nic.name))?;
+        }
+        let has_both = |nic: &Nic| known.iter().filter(|(other, _)| other.ifindex == nic.ifindex).count() > 1;
+        for (nic, role) in &known {
+            // An interface that is both begins with the role that needs more.
+            if !self.options.mode_is_demanded && !(*role == Role::Ingress && has_both(nic)) {
+                continue;
+            }
+            if let Err(error) = self.ensure_interface(nic, *role, self.options.mode(&nic.name))
+                && self.options.mode_is_demanded
+                && error.is::<NotGranted>()
+            {
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -143,17 +206,24 @@ impl State {
                 bail!("{}: it is another interface by now", nic.name);
             }
         }
-        let fleet = self.fleet.as_mut().context("no worker runs")?;
-        if self.interfaces.serves(nic, role, fleet.plan.workers) {
+        if self.interfaces.serves(nic, role, self.workers) {
             return Ok(());
         }
         // Before the program: a driver may start its queues anew.
         let changed = role == Role::Ingress && self.offloads.keep_tags(nic);
-        let attached = self.interfaces.attach(nic, role, mode, &mut self.program, fleet);
+        let mut attached = self.attach(nic, role, mode);
+        if attached.as_ref().is_err_and(may_pass) && self.release_for_frames() {
+            attached = self.attach(nic, role, mode);
+        }
         if attached.is_err() && changed {
             self.offloads.restore(nic);
         }
         attached
+    }
+
+    fn attach(&mut self, nic: &Nic, role: Role, mode: Mode) -> anyhow::Result<()> {
+        let fleet = self.fleet.as_mut().context("no worker runs")?;
+        self.interfaces.attach(nic, role, mode, &mut self.program, fleet)
     }
 
     /// Attaches what `rule` needs; what its outputs lack, or why it cannot forward at all.

@@ -1,14 +1,15 @@
 //! How the control side changes a worker: messages in order, applied between two batches.
 //!
 //! A worker looks into its mailbox *after* it has taken packets from a ring and before it handles them. So a rule that was
-//! installed before the kernel's map named it is known by the time its first packet is handled, with no answer awaited.
+//! installed before the kernel's map named it is known by the time its first packet is handled, with no answer awaited. It applies
+//! all that the mailbox holds at that moment, and that is bounded: thousands of changes cost the packets between them little.
 
 use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, Sender, SyncSender, sync_channel},
     },
 };
 
@@ -21,6 +22,9 @@ use crate::{
     rules::rule::Match,
     xsk::{frame::Pool, port::Port, umem::Memory},
 };
+
+/// Commands that a mailbox holds, which is all that a worker applies between two batches; more of them wait at the control side.
+pub const HOLDS: usize = 256;
 
 /// An interface and new sockets of it.
 #[derive(Debug)]
@@ -46,10 +50,17 @@ pub struct Attach {
 pub enum Command {
     /// This UMEM is the worker's from now on, with all of its frames.
     Memory {
-        /// The UMEM, of the next number, or of that of one that no socket uses any more.
+        /// The UMEM, of a free number.
         memory: Arc<Memory>,
         /// Its frames.
         pool: Pool,
+    },
+    /// No socket uses this UMEM any more: forget it.
+    Forget {
+        /// Its number.
+        number: usize,
+        /// Told when nothing of it is reached any more.
+        done: Sender<()>,
     },
     /// These sockets are the worker's from now on.
     Attach(Attach),
@@ -111,7 +122,7 @@ pub enum Command {
 /// The control side's end.
 #[derive(Clone, Debug)]
 pub struct Post {
-    sender: Sender<Command>,
+    sender: SyncSender<Command>,
     wake: Arc<OwnedFd>,
 }
 
@@ -131,12 +142,13 @@ pub fn mailbox() -> io::Result<(Post, Mailbox)> {
     }
     // SAFETY: the descriptor is fresh, and nobody else's.
     let wake = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(HOLDS);
     Ok((Post { sender, wake: wake.clone() }, Mailbox { receiver, wake }))
 }
 
 impl Post {
-    /// Sends a command and wakes the worker. A worker that has ended takes no more: its ports are closed, its rules gone.
+    /// Sends a command and wakes the worker; waits while the mailbox is full. A worker that has ended takes no more: its ports are
+    /// closed, its rules gone.
     pub fn send(&self, command: Command) {
         if self.sender.send(command).is_ok() {
             let one = 1u64.to_ne_bytes();

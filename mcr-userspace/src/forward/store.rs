@@ -1,4 +1,4 @@
-//! A worker's UMEMs: interfaces in zero-copy mode share one, those in copy mode another, for the kernel lets no UMEM be both.
+//! A worker's UMEMs, each shared by a few interfaces: in zero-copy mode or in copy mode, for the kernel lets no UMEM be both.
 
 use std::sync::Arc;
 
@@ -20,33 +20,43 @@ pub struct Store {
 
 /// All of them, each by its number ([`Memory::number`]).
 #[derive(Default)]
-pub struct Stores(Vec<Store>);
+pub struct Stores(Vec<Option<Store>>);
 
 impl Stores {
-    /// Takes in a UMEM, all of whose frames are in `pool`: of the next number, or in the place of one that no socket uses any more.
+    /// Takes in a UMEM, all of whose frames are in `pool`. Its number is free.
     pub fn add(&mut self, memory: Arc<Memory>, pool: Pool) {
         let number = usize::from(memory.number());
         let flights = vec![Flight::default(); memory.frames() as usize].into();
-        let store = Store { memory, pool, flights };
-        match self.0.get_mut(number) {
-            Some(old) => {
-                debug_assert_eq!(old.pool.len(), old.memory.frames() as usize);
-                *old = store;
-            }
-            None => self.0.push(store),
+        if self.0.len() <= number {
+            self.0.resize_with(number + 1, || None);
+        }
+        self.0[number] = Some(Store { memory, pool, flights });
+    }
+
+    /// Gives up a UMEM that no socket uses any more: all of its frames are in the pool.
+    pub fn forget(&mut self, number: usize) {
+        let Some(store) = self.0.get_mut(number).and_then(Option::take) else { return };
+        let (found, total) = (store.pool.len(), store.memory.frames());
+        if found != total as usize {
+            log::error!("UMEM {number}: {found} of {total} frames are accounted for; please report this");
         }
     }
 
-    /// That of this number, which a frame or a socket of it has told.
+    /// That of this number, which a frame or a socket of it has told: it is there as long as they are.
     #[inline]
     pub fn of(&mut self, number: u8) -> &mut Store {
-        &mut self.0[usize::from(number)]
+        self.0[usize::from(number)].as_mut().expect("a UMEM outlives its frames and sockets")
+    }
+
+    #[inline]
+    fn get(&self, number: u8) -> &Store {
+        self.0[usize::from(number)].as_ref().expect("a UMEM outlives its frames and sockets")
     }
 
     /// The UMEM of a frame.
     #[inline]
     pub fn memory(&self, frame: &Frame) -> &Memory {
-        &self.0[usize::from(frame.memory())].memory
+        &self.get(frame.memory()).memory
     }
 
     /// Puts a frame back.
@@ -59,23 +69,23 @@ impl Stores {
     #[inline]
     pub fn copy(&mut self, frame: &mut Frame, number: u8) -> Option<Frame> {
         let mut copy = self.of(number).pool.take()?;
-        copy.copy_from(&self.0[usize::from(number)].memory, frame.bytes(self.memory(frame)));
+        copy.copy_from(&self.get(number).memory, frame.bytes(self.memory(frame)));
         Some(copy)
     }
 
     /// Each, by its number.
     pub fn iter(&self) -> impl Iterator<Item = &Store> {
-        self.0.iter()
+        self.0.iter().flatten()
     }
 
     /// Frames in all pools.
     #[inline]
     pub fn free(&self) -> u64 {
-        self.0.iter().map(|store| store.pool.len() as u64).sum()
+        self.iter().map(|store| store.pool.len() as u64).sum()
     }
 
     /// Frames in all.
     pub fn frames(&self) -> u64 {
-        self.0.iter().map(|store| u64::from(store.memory.frames())).sum()
+        self.iter().map(|store| u64::from(store.memory.frames())).sum()
     }
 }

@@ -10,7 +10,7 @@ use super::{
     depth::Depth,
     desk::Desk,
     egress::Egress,
-    mailbox::{Attach, Command, Mailbox},
+    mailbox::{Attach, Command, HOLDS, Mailbox},
     passage::{self, Bound, Ingress, Interface, Outlets},
     rule::InterfaceId,
     store::Stores,
@@ -208,10 +208,11 @@ impl Worker {
         }
     }
 
-    /// Applies the commands that have come.
+    /// Applies the commands that have come, as many as the mailbox holds: while others follow, packets go on.
     #[inline]
     fn read_mail(&mut self) {
-        while let Some(command) = self.mailbox.next() {
+        for _ in 0..HOLDS {
+            let Some(command) = self.mailbox.next() else { break };
             self.apply(command);
         }
     }
@@ -219,6 +220,11 @@ impl Worker {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Memory { memory, pool } => self.stores.add(memory, pool),
+            Command::Forget { number, done } => {
+                self.stores.forget(number);
+                // Whoever waited may have given up.
+                let _ = done.send(());
+            }
             Command::Attach(attach) => self.attach(attach),
             Command::Update { id, facts } => {
                 if let Some(Some(Interface { egress: Some(egress), .. })) = self.interfaces.get_mut(id) {

@@ -14,6 +14,7 @@ pub mod words;
 pub mod places;
 pub mod flows;
 pub mod version;
+pub mod memory;
 pub mod grace;
 pub mod events;
 pub mod igmp;

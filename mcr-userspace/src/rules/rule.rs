@@ -145,7 +145,13 @@ impl Ports {
 impl Rule {
     /// Whether it matches on this interface, or sends to it.
     pub fn names(&self, interface: &str) -> bool {
-        self.matcher.interface == interface || self.outputs.iter().any(|output| output.interface == interface)
+        self.interfaces().any(|name| name == interface)
+    }
+
+    /// The interfaces that it matches on and sends to; one may be there several times.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.outputs.iter().map(|output| output.interface.as_str());
+        std::iter::once(self.matcher.interface.as_str()).chain(outputs)
     }
 }
 

@@ -12,6 +12,10 @@ use xsk_rs::{
 use super::frame::{Frame, Pool};
 use crate::forward::fetch;
 
+/// Bytes of the frames for packets up to an MTU of 1,774, the usual case.
+pub const SMALL_FRAME: u32 = 2048;
+/// Bytes of the frames for larger packets: the largest that AF_XDP has, a page.
+pub const LARGE_FRAME: u32 = 4096;
 /// Descriptors of each fill ring: what one queue can receive while its worker is away.
 pub const FILL_RING: u32 = 8192;
 /// Descriptors of each completion ring: as many as the TX ring's, so that it never overflows.
