@@ -16,7 +16,8 @@ pub const TABLE_SHAPES: u32 = MAX_SHAPES as u32 * 4 + 1;
 pub const GROUP_SHAPES: u32 = 30;
 /// Tables of shapes in the kernel: one is in use while the other is written.
 pub const SHAPE_BANKS: u32 = 2;
-/// AF_XDP sockets over all interfaces and queues: entries of `XSKS`.
-pub const MAX_SOCKETS: u32 = 4096;
+/// AF_XDP sockets over all interfaces and queues: entries of `XSKS`. Each interface has room for 16 at least, so that all of
+/// [`MAX_INTERFACES`] fit, or half of them with 64 queues each.
+pub const MAX_SOCKETS: u32 = 32_768;
 /// Interfaces with the program: entries of `VERDICTS`.
 pub const MAX_INTERFACES: u32 = 1024;

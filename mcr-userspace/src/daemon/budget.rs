@@ -1,6 +1,7 @@
 //! How many frames a worker may have in all, and how large a part of them the next interface gets.
 
 use super::{
+    fit::frame_size,
     interfaces::Role,
     quota::{Halvings, largest_within},
     sockets::queues,
@@ -57,7 +58,8 @@ impl Budget {
     /// The quota of each of all interfaces that are known at once, with room for one more pair of them.
     pub fn quota_of_all(self, known: &[(Nic, Role)], workers: u32) -> Halvings {
         let left = self.limit.min(GENEROUS).saturating_sub(self.used);
-        largest_within(left, |halvings| needs_of_all(known, workers, halvings))
+        // A UMEM is shared by a few interfaces.
+        largest_within(left, |halvings| needs_of_all(known, workers, halvings, IN_HAND / 4))
     }
 }
 
@@ -74,7 +76,7 @@ impl Known {
     /// For all of these.
     pub fn new(budget: Budget, known: &[(Nic, Role)], workers: u32) -> Self {
         let quota = budget.quota_of_all(known, workers);
-        Self { quota, expected: needs_of_all(known, workers, quota) }
+        Self { quota, expected: needs_of_all(known, workers, quota, IN_HAND / 4) }
     }
 }
 
@@ -99,15 +101,15 @@ pub fn partner(role: Role, quota: Halvings) -> u32 {
 
 /// What one worker needs, at the least quota, for all these interfaces: a limit of so many is enough.
 pub fn enough_for(known: &[(Nic, Role)], workers: u32) -> u32 {
-    needs_of_all(known, workers, Halvings::LEAST).next_multiple_of(1024)
+    needs_of_all(known, workers, Halvings::LEAST, IN_HAND).next_multiple_of(1024)
 }
 
-/// What the busiest worker needs for all of them and one more pair, were each alone in its UMEM.
-fn needs_of_all(known: &[(Nic, Role)], workers: u32, halvings: Halvings) -> u32 {
+/// What the busiest worker needs for all of them and one more pair, with so many frames in hand for each.
+fn needs_of_all(known: &[(Nic, Role)], workers: u32, halvings: Halvings, in_hand: u32) -> u32 {
     let of = |(nic, role): &(Nic, Role)| {
         let queues: Vec<u32> = queues(nic, *role, workers).collect();
         let most = halvings.needs(*role, &queues, workers).into_iter().max().unwrap_or(0);
-        units(most + IN_HAND, super::fit::frame_size(nic))
+        units(most + in_hand, frame_size(nic))
     };
     known.iter().map(of).fold(halvings.pair() + IN_HAND, u32::saturating_add)
 }
@@ -133,7 +135,7 @@ mod tests {
         for number in 0..300 {
             let halvings = budget.quota(ingress);
             let frames = ingress(halvings);
-            assert!(frames >= 768, "{number}");
+            assert!(frames >= 768, "interface {number}");
             budget.used += frames;
         }
         assert!(budget.used < 2 * GENEROUS, "{budget:?}");

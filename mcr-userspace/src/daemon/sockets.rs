@@ -69,7 +69,7 @@ pub fn open(
     let most = |halvings| needs(halvings).into_iter().max().unwrap_or(0);
     let first = match &mut fleet.known {
         Some(known) => {
-            known.expected = known.expected.saturating_sub(units(most(known.quota) + IN_HAND, size));
+            known.expected = known.expected.saturating_sub(units(most(known.quota) + IN_HAND / 4, size));
             known.quota
         }
         None => fleet.budget().quota(|quota| units(most(quota), size)),
