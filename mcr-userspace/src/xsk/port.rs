@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CString,
+    fs::File,
     io,
     os::fd::{AsRawFd, RawFd},
     ptr, thread,
@@ -117,6 +118,7 @@ impl Port {
             .bind_flags(flags)
             .build();
         let name = Interface::new(CString::new(interface)?);
+        descriptors_are_left()?;
         let deadline = Instant::now() + BIND_PATIENCE;
         let (tx, rx, rings) = loop {
             // SAFETY: the flag that the contract asks for is set above.
@@ -425,6 +427,17 @@ impl Port {
             _ => 0,
         }
     }
+}
+
+/// Descriptors that libxdp needs at a time for one socket. It answers ENOENT where it gets too few.
+const DESCRIPTORS: usize = 4;
+
+/// Whether there are descriptors enough for one more socket.
+///
+/// # Errors
+/// EMFILE or ENFILE, where there are not.
+fn descriptors_are_left() -> io::Result<()> {
+    (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<File>>>().map(drop)
 }
 
 /// Whether an AF_XDP socket is still bound to its interface: the kernel unbinds it when that is deleted, or moved to another network
