@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use netns_tests::{
     connection::Connection,
     daemon::Daemon,
+    deadline::{SOON, until},
     packet::Packet,
     raw::Wire,
     stats::Stats,
@@ -72,6 +73,13 @@ impl World {
         let answer = self.connection.ask(&json!({ "command": "reload" }))?;
         answer.get("reloaded").with_context(|| format!("{answer}"))?;
         Ok(())
+    }
+
+    /// Takes all rules away, and waits until no interface has a socket any more.
+    pub fn release(&mut self) -> Result<()> {
+        self.reload(&BTreeMap::new())?;
+        let released = || Ok(self.stats()?.interfaces.is_empty().then_some(()));
+        until("all interfaces to be released", SOON, released)
     }
 
     /// Deletes what there is of devices, and makes all anew.
