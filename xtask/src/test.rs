@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use netns_tests::{cache, smcroute, vm::kernel};
+use netns_tests::{
+    cache, smcroute,
+    vm::{kernel, qemu},
+};
 
 use crate::{build, root, step, workspace};
 
@@ -67,7 +70,11 @@ pub fn run(args: &Args) -> Result<()> {
         outcomes.push(step::shown("tests (documentation)", &mut group(&["--doc".to_owned()], &[])?));
     }
     if !args.no_vm && !machines.is_empty() {
-        outcomes.push(step::timed("kernels for the virtual machines", || kernel::all().map(drop)));
+        outcomes.push(step::timed("kernels for the virtual machines", || {
+            kernel::all()?;
+            kernel::fetched(&kernel::ORDINARY).map(drop)
+        }));
+        outcomes.push(step::timed("a newer QEMU, for Intel's NIC", || qemu::fetched().map(drop)));
         outcomes.push(step::shown("tests (virtual machines)", &mut group(&select(&machines), one_by_one)?));
     }
     if !args.vm && !alone.is_empty() {

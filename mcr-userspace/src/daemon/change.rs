@@ -134,6 +134,7 @@ impl State {
     /// Looks around: interfaces that have changed, rules that wait for one, losses that have a remedy.
     pub fn tick(&mut self) {
         self.follow();
+        self.judge_zero_copy();
         // Before rules wake: an interface that was away for a moment may be back under its index, and has no memberships.
         self.members.tick();
         self.wake_waiting();

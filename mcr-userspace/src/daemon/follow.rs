@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, time::Instant};
 use super::{
     interfaces::{Role, absent},
     options::Options,
-    sockets::facts,
+    retry::Refusal,
+    sockets::{Promise, facts},
     state::State,
 };
 use crate::{
@@ -70,6 +71,11 @@ impl State {
             self.rename(&strayed.renamed);
             self.give_up_strangers(strayed.renamed.iter().map(|(_, name)| name));
         }
+        self.suspend_senders();
+    }
+
+    /// Lets the active rules wait none of whose outputs has an interface.
+    fn suspend_senders(&mut self) {
         self.suspend(|state, rule| {
             let mut waits = rule.outputs.iter().map(|output| state.interfaces.place(&output.interface));
             let first = waits.clone().flatten().find(|place| place.interface.is_none())?;
@@ -108,11 +114,34 @@ impl State {
         if interface.is_there() {
             grace::wait_for_programs();
         }
+        self.reclaim(id, interface.nic.ifindex, &interface.promises);
+    }
+
+    /// Closes the sockets of an interface, which keeps its program.
+    pub(super) fn close(&mut self, id: InterfaceId) {
+        let Some(interface) = self.interfaces.place_mut(id).and_then(|place| place.interface.as_mut()) else { return };
+        let (ifindex, promises) = (interface.nic.ifindex, interface.forget_sockets());
+        self.reclaim(id, ifindex, &promises);
+    }
+
+    /// Gives an interface up that cannot be used as it is; what needs it waits, and says why.
+    pub(super) fn refuse(&mut self, id: InterfaceId, nic: &Nic, error: &anyhow::Error) {
+        let why = format!("{error:#}");
+        self.suspend(|_, rule| (rule.matcher.interface == nic.name).then(|| why.clone()));
+        self.let_go(id);
+        if let Some(place) = self.interfaces.place_mut(id) {
+            place.refused = Some(Refusal::new(nic.clone(), None, error, Instant::now()));
+            place.absent = why;
+        }
+        self.suspend_senders();
+    }
+
+    fn reclaim(&mut self, id: InterfaceId, ifindex: u32, promises: &[Promise]) {
         let Some(fleet) = &mut self.fleet else { return };
         // The sockets are closed here: that takes longer than a worker may be away.
         drop(fleet.ask(|done| Command::Detach { id, done }));
         fleet.ask(|done| Command::Reclaim { id, done });
-        fleet.take_back(interface.nic.ifindex, &interface.promises);
+        fleet.take_back(ifindex, promises);
         self.hurry();
     }
 

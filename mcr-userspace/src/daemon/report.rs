@@ -9,6 +9,7 @@ use super::{
     interfaces::{Interface, Place, Role},
     state::{Live, State, Totals},
     survey::no_address,
+    watch::Finding,
 };
 use crate::{
     control::protocol::{
@@ -34,7 +35,12 @@ pub fn queue_line(interface: &Interface, queue: u32, workers: u32) -> String {
 }
 
 fn xsk(interface: &Interface) -> &'static str {
-    if interface.zero_copy { "zerocopy" } else { "copy" }
+    match (interface.has_sockets(), interface.zero_copy) {
+        // They are opened anew.
+        (false, _) => "none",
+        (true, true) => "zerocopy",
+        (true, false) => "copy",
+    }
 }
 
 /// The last line that the daemon prints.
@@ -90,11 +96,17 @@ impl State {
 
     fn rule_state(&self, name: &str) -> String {
         match self.live.get(name) {
+            Some(Live { active: Some(active), .. }) if self.fault(&active.rule).is_some() => "degraded".to_owned(),
             Some(Live { active: Some(_), hearing, .. }) if hearing.is_stalled() => "stalled".to_owned(),
             Some(Live { active: Some(_), .. }) => "active".to_owned(),
             Some(live) => format!("waiting: {}", live.waiting),
             None => "waiting".to_owned(),
         }
+    }
+
+    /// What is wrong with a rule's ingress, where its packets go through it all the same.
+    fn fault(&self, rule: &Rule) -> Option<Finding> {
+        self.interfaces.find(&rule.matcher.interface)?.1.scrutiny.finding
     }
 
     fn streams(&self) -> Vec<StreamView> {
@@ -119,12 +131,17 @@ impl State {
         let absent = self.interfaces.iter().filter(|(_, place)| place.interface.is_none());
         let absent = absent.map(|(_, place)| place.absent.clone());
         // What was refused at its attachment may have come later: an MTU above the frames.
-        let there = self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
-        let unfit = there.filter_map(|interface| self.fits(&interface.nic, Role::Ingress).err());
+        let there = || self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
+        let faults = there().filter_map(|interface| Some((interface, interface.scrutiny.finding?)));
+        let faults = faults.map(|(interface, finding)| {
+            format!("{}: zero-copy fails: {}; mode auto takes copy then", interface.nic.name, finding.why())
+        });
+        let unfit = there().filter_map(|interface| self.fits(&interface.nic, Role::Ingress).err());
         let unfit = unfit.map(|error| format!("{error:#}"));
         waiting
             .chain(outputs)
             .chain(absent)
+            .chain(faults)
             .chain(unfit)
             .chain(self.offloads.warnings(&self.set))
             .chain(self.members.warnings())

@@ -206,6 +206,15 @@ impl State {
                 bail!("{}: it is another interface by now", nic.name);
             }
         }
+        let place = self.interfaces.place_named(&nic.name).and_then(|place| place.interface.as_mut());
+        if place.is_some_and(|interface| interface.scrutiny.is_pending(role)) {
+            return Ok(());
+        }
+        self.bind_interface(nic, role, mode)
+    }
+
+    /// Attaches it, and opens the sockets that are not there yet.
+    pub(super) fn bind_interface(&mut self, nic: &Nic, role: Role, mode: Mode) -> anyhow::Result<()> {
         if self.interfaces.serves(nic, role, self.workers) {
             return Ok(());
         }

@@ -141,6 +141,8 @@ pub enum ZeroCopy {
     NotAsked(String),
     /// It grants it.
     Granted,
+    /// It grants it, and receiving and sending have interrupts of their own, of which some drivers wake only the latter.
+    Untried,
     /// It grants it, and yet packets may be lost, for this reason.
     Doubtful(String),
     /// It refuses.

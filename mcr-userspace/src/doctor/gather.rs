@@ -21,7 +21,7 @@ use crate::{
         ethtool::{Ethtool, TX_VLAN_HW_INSERT},
         holders, interrupts,
         link::{self, Link},
-        netdev::xdp_features,
+        netdev::{is_paired, xdp_features},
         nic::Nic,
         version,
     },
@@ -122,8 +122,10 @@ fn zero_copy(nic: &Nic, link: &Link, host: &Host, ask: bool) -> ZeroCopy {
     }
     let busy = io::Error::from_raw_os_error(libc::EBUSY).to_string();
     match ask_for_zero_copy(nic) {
-        Answer::Granted => ZeroCopy::Granted,
-        Answer::Doubtful(why) => ZeroCopy::Doubtful(why),
+        // It shows whether it works once a program is attached, which may take the link down.
+        Answer::Granted if is_paired(nic.ifindex, 0) == Some(false) => ZeroCopy::Untried,
+        Answer::Granted | Answer::Open => ZeroCopy::Granted,
+        Answer::Doubtful(why) | Answer::Fails(why) => ZeroCopy::Doubtful(why),
         Answer::Refused(why) if why.contains(&busy) => ZeroCopy::InUse,
         Answer::Refused(why) => ZeroCopy::Refused(why),
     }

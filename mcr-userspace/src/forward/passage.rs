@@ -18,7 +18,7 @@ use super::{
     rule::InterfaceId,
     store::Stores,
     table::Entry,
-    validate::{complete_checksum, end_of_packet},
+    validate::{complete_checksum, end_of_packet, is_cut},
 };
 use crate::xsk::{
     frame::Frame,
@@ -152,7 +152,10 @@ fn accept(
     let datagram = datagram.filter(|datagram| entry.rule.covers(ingress.ifindex, datagram));
     let datagram = datagram.ok_or(RuleDrop::RuleGone)?;
     let memory = desk.stores.memory(frame);
-    let end = end_of_packet(frame.bytes(memory), &datagram).ok_or(RuleDrop::Malformed)?;
+    let Some(end) = end_of_packet(frame.bytes(memory), &datagram) else {
+        entry.counters.cut.add(is_cut(frame.bytes(memory), &datagram).into());
+        return Err(RuleDrop::Malformed);
+    };
     frame.set_len(memory, end);
     if ingress.partial_checksums {
         complete_checksum(frame.bytes(memory), &datagram);

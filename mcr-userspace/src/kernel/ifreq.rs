@@ -68,6 +68,13 @@ impl Asker {
     }
 }
 
+/// Whether an interface is up and has a carrier (`IFF_RUNNING`, netdevice(7)); not where it cannot be asked.
+pub fn has_link(name: &str) -> bool {
+    let flags = Asker::new(name).and_then(|asker| asker.request(libc::SIOCGIFFLAGS));
+    // SAFETY: SIOCGIFFLAGS fills this member.
+    flags.is_ok_and(|ifreq| libc::c_int::from(unsafe { ifreq.ifr_ifru.ifru_flags }) & libc::IFF_RUNNING != 0)
+}
+
 /// The name that an interface has now.
 pub fn name_of(ifindex: u32) -> io::Result<String> {
     let mut buffer = [0 as c_char; libc::IFNAMSIZ];

@@ -6,6 +6,7 @@ mod netlink;
 mod genl;
 pub mod link;
 pub mod netdev;
+pub mod received;
 pub mod holders;
 pub mod interrupts;
 pub mod nic;

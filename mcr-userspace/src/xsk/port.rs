@@ -240,6 +240,21 @@ impl Port {
         self.quota
     }
 
+    /// Whether the driver waits to be woken, since it has found too few frames in the fill ring.
+    pub fn is_hungry(&self) -> bool {
+        self.fill.needs_wakeup()
+    }
+
+    /// How often the kernel has looked for frames in the fill ring and found none (`rx_fill_ring_empty_descs`, linux/if_xdp.h).
+    pub fn found_empty(&self) -> io::Result<u64> {
+        self.rx.fd().xdp_statistics().map(|statistics| statistics.rx_fill_ring_empty_descs())
+    }
+
+    /// Whether frames are known to have left the fill ring. The kernel may tell of that as late as with the first packet that comes.
+    pub fn has_fed(&mut self) -> bool {
+        FILL_RING - self.fill.nb_free_exact() < self.receiving
+    }
+
     /// Keeps at least so many frames with the kernel for receiving.
     pub fn raise_fill(&mut self, frames: u32) {
         self.quota.fill = self.quota.fill.max(frames.min(FILL_RING));

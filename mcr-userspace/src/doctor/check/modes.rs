@@ -114,6 +114,18 @@ pub fn zero_copy(interface: &Interface, host: &Host) -> Option<Finding> {
             Finding::problem("zero-copy", "queue 0 has another program's AF_XDP socket: end its owner first")
         }
         ZeroCopy::Granted => Finding::ok("zero-copy", format!("{driver} grants it")),
+        ZeroCopy::Untried => {
+            let pairs = match nic.max_queues > nic.rx_queues {
+                true => format!("; `ethtool -L {} combined {}` may pair them", nic.name, nic.max_queues),
+                false => String::new(),
+            };
+            Finding::note(
+                "zero-copy",
+                format!(
+                    "{driver} grants it, and receiving and sending have interrupts of their own here: some kernels wake only the latter, and mcrd finds out when it attaches{pairs}"
+                ),
+            )
+        }
         ZeroCopy::Doubtful(why) => copied(&format!("{why}; so mode auto does without")),
         ZeroCopy::Refused(why) => {
             let finding = copied(&format!("{driver} refuses it: {why}"));
@@ -236,6 +248,11 @@ mod tests {
         let judged = |interface: &Interface, host: &Host| zero_copy(interface, host).expect("always");
         assert_eq!(judged(&with("ice", ZeroCopy::Granted), &root()).severity, Severity::Ok);
         assert_eq!(judged(&with("ice", ZeroCopy::InUse), &root()).severity, Severity::Problem);
+        let mut untried = with("igb", ZeroCopy::Untried);
+        (untried.nic.rx_queues, untried.nic.max_queues) = (2, 8);
+        let untried = judged(&untried, &root());
+        assert!(untried.found.ends_with("`ethtool -L eth0 combined 8` may pair them"), "{untried:?}");
+        assert_eq!(untried.severity, Severity::Note);
         let doubtful = judged(&with("virtio_net", ZeroCopy::Doubtful("a bug".into())), &root());
         assert!(doubtful.severity == Severity::Note && doubtful.found.contains("a bug"), "{doubtful:?}");
         let unasked = judged(&with("ice", ZeroCopy::NotAsked("it needs root".into())), &Host::default());
