@@ -25,7 +25,7 @@ macro_rules! counters {
 counters! {
     /// What the XDP program decided about a packet; each packet adds one to exactly one.
     Verdict {
-        /// Redirected to the AF_XDP socket of this interface and queue.
+        /// A rule takes it: redirected to the AF_XDP socket of this interface and queue.
         Steered = "steered",
         /// No rule asked for it: passed to the host.
         PassNoRule = "pass_no_rule",
@@ -47,6 +47,10 @@ counters! {
         RuleGone = "rule_gone",
         /// Bad IPv4 header checksum, or a length that does not fit the frame.
         Malformed = "malformed",
+        /// Longer than a frame of the UMEM, or datagrams merged into a packet that cannot be split again.
+        Oversize = "oversize",
+        /// From an address that no datagram on a network may come from.
+        MartianSource = "martian_source",
     }
 }
 

@@ -13,10 +13,12 @@ pub struct Datagram {
     pub group: u32,
     /// UDP destination port; 0 in a fragment.
     pub port: u16,
-    /// The frame's tag.
+    /// The frame's VLAN.
     pub vlan: Vlan,
-    /// Bytes from the start of the frame to the IPv4 header: 14, or 18 behind a tag.
-    pub ip_offset: u16,
+    /// Whether the frame is for one Ethernet address. A rule takes it only where that is the interface's own.
+    pub is_unicast: bool,
+    /// Bytes from the start of the frame to the IPv4 header: 14, 18 behind a tag, or 22 behind a priority tag and another.
+    pub ip_offset: u8,
     /// Bytes from the start of the frame to the UDP header.
     pub udp_offset: u16,
 }
@@ -27,17 +29,15 @@ pub struct Datagram {
 pub struct Vlan(u16);
 
 impl Vlan {
-    /// No tag.
+    /// No tag, or a priority tag alone (VLAN ID 0): the frame is in no VLAN (IEEE 802.1Q section 6.9).
     pub const UNTAGGED: Self = Self(0);
     /// Any tag or none: only in keys of [`PortKind::Group`].
     pub const ANY: Self = Self(0xffff);
-    /// A priority tag (VLAN ID 0), which no rule can name; 4095 is reserved, so no frame's own VLAN is lost by it.
-    const PRIORITY: Self = Self(0x0fff);
 
     /// The VLAN of a frame with an 802.1Q tag of this VLAN ID (0 to 4095).
     #[inline(always)]
     pub const fn tagged(id: u16) -> Self {
-        if id == 0 { Self::PRIORITY } else { Self(id) }
+        Self(id)
     }
 
     /// As a number, different for each.
@@ -160,38 +160,28 @@ pub struct FlowCount {
     pub bytes: u64,
 }
 
-/// What the XDP program writes as XDP metadata, right before the packet, native byte order.
-///
-/// Its slot is the one whose counter the kernel has raised, so what a worker receives is set off against exactly that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the program knows of an interface with sockets; value of the map `INTERFACES`, at the index of the interface's queue 0 in `XSKS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Steered {
-    /// [`Steered::TAG`]: tells metadata from what an earlier packet left there. The worker clears it once read.
-    pub tag: u32,
-    /// The rule's slot.
-    pub slot: u32,
+pub struct InterfaceFacts {
+    /// Its own Ethernet address.
+    pub mac: [u8; 6],
+    /// Where the program runs on skbs: a [`Generic`].
+    pub generic: u16,
+    /// Bytes of the longest frame that its UMEM takes, from the Ethernet header on.
+    pub capacity: u32,
+    /// Bytes of the longest merged packet that its sockets take; 0 where they take none.
+    pub merged: u32,
 }
 
-impl Steered {
-    /// Not a value that headroom holds by chance; nothing but the program and the worker writes there.
-    pub const TAG: u32 = 0x6d63_7221;
-    /// Bytes of the metadata.
-    pub const LEN: usize = 8;
-
-    /// The metadata as it lies before the packet.
-    #[inline(always)]
-    pub const fn to_bytes(self) -> [u8; Self::LEN] {
-        let ([a, b, c, d], [e, f, g, h]) = (self.tag.to_ne_bytes(), self.slot.to_ne_bytes());
-        [a, b, c, d, e, f, g, h]
-    }
-
-    /// The slot in metadata, `None` where no program wrote any.
-    #[inline(always)]
-    pub const fn slot_in(bytes: [u8; Self::LEN]) -> Option<u32> {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        match u32::from_ne_bytes([a, b, c, d]) {
-            Self::TAG => Some(u32::from_ne_bytes([e, f, g, h])),
-            _ => None,
-        }
-    }
+/// Whether the program may find skbs on an interface, which alone can be several datagrams in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Generic {
+    /// Each packet is the driver's own.
+    Never = 0,
+    /// Each packet is an skb.
+    Always = 1,
+    /// Some packets are skbs: the driver hands those to generic XDP that it cannot build a buffer for (drivers/net/tun.c).
+    Sometimes = 2,
 }

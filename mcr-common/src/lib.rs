@@ -7,6 +7,8 @@
 pub mod wire;
 pub mod parse;
 pub mod flow;
+pub mod skb;
+pub mod steered;
 pub mod lookup;
 pub mod places;
 pub mod counter;

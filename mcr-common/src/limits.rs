@@ -21,3 +21,5 @@ pub const SHAPE_BANKS: u32 = 2;
 pub const MAX_SOCKETS: u32 = 32_768;
 /// Interfaces with the program: entries of `VERDICTS`.
 pub const MAX_INTERFACES: u32 = 1024;
+/// Datagrams of a merged packet, beyond which it is not split: the kernel merges at most 128 (`UDP_MAX_SEGMENTS`, include/linux/udp.h).
+pub const MAX_MERGED: u32 = 512;

@@ -21,7 +21,7 @@ impl Packet for [u8] {
 /// What a packet is to mcr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// Nothing that a rule can match: not multicast IPv4/UDP, a link-local group, PTP, cut short.
+    /// Nothing that a rule can match: not IPv4/UDP to a group, a link-local group, PTP, cut short.
     Other,
     /// A fragment of an IPv4/UDP datagram to a group; its ports are not read, even in the first one.
     Fragment(Datagram),
@@ -39,18 +39,21 @@ pub fn parse<P: Packet + ?Sized>(packet: &P) -> Parsed {
 #[inline(always)]
 fn read<P: Packet + ?Sized>(packet: &P) -> Option<Parsed> {
     let ethernet: [u8; wire::ETHERNET_LEN] = packet.load(0)?;
-    // The individual/group bit: a unicast frame is the host's, whatever its IP header says.
-    if ethernet[0] & 1 == 0 {
-        return Some(Parsed::Other);
-    }
-    let (ethertype, vlan, ip_offset) = match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
-        wire::ETHERTYPE_VLAN => {
-            let tag: [u8; wire::VLAN_LEN] = packet.load(wire::ETHERNET_LEN)?;
-            let vlan = Vlan::tagged(u16::from_be_bytes([tag[0], tag[1]]) & wire::VLAN_ID_MASK);
-            (u16::from_be_bytes([tag[2], tag[3]]), vlan, wire::ETHERNET_LEN + wire::VLAN_LEN)
+    let mut ethertype = u16::from_be_bytes([ethernet[12], ethernet[13]]);
+    let (mut vlan, mut ip_offset) = (Vlan::UNTAGGED, wire::ETHERNET_LEN);
+    if ethertype == wire::ETHERTYPE_VLAN || ethertype == wire::ETHERTYPE_SERVICE_VLAN {
+        let (outer, inner) = tag(packet, ip_offset)?;
+        // Of service tags only the priority tag: it stands for no VLAN.
+        if outer != Vlan::UNTAGGED && ethertype == wire::ETHERTYPE_SERVICE_VLAN {
+            return Some(Parsed::Other);
         }
-        ethertype => (ethertype, Vlan::UNTAGGED, wire::ETHERNET_LEN),
-    };
+        (ethertype, vlan, ip_offset) = (inner, outer, ip_offset + wire::VLAN_LEN);
+        // Behind a priority tag another one may say the VLAN, as `__netif_receive_skb_core()` (net/core/dev.c) reads them.
+        if outer == Vlan::UNTAGGED && ethertype == wire::ETHERTYPE_VLAN {
+            (vlan, ethertype) = tag(packet, ip_offset)?;
+            ip_offset += wire::VLAN_LEN;
+        }
+    }
     if ethertype != wire::ETHERTYPE_IPV4 {
         return Some(Parsed::Other);
     }
@@ -70,7 +73,9 @@ fn read<P: Packet + ?Sized>(packet: &P) -> Option<Parsed> {
         group,
         port: 0,
         vlan,
-        ip_offset: ip_offset as u16,
+        // The individual/group bit.
+        is_unicast: ethernet[0] & 1 == 0,
+        ip_offset: ip_offset as u8,
         udp_offset: (ip_offset + header_len) as u16,
     };
     if u16::from_be_bytes([ip[6], ip[7]]) & ipv4::FRAGMENTED != 0 {
@@ -83,6 +88,14 @@ fn read<P: Packet + ?Sized>(packet: &P) -> Option<Parsed> {
         return Some(Parsed::Other);
     }
     Some(Parsed::Datagram(datagram))
+}
+
+/// The VLAN of the tag at `offset`, and the EtherType behind it.
+#[inline(always)]
+fn tag<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<(Vlan, u16)> {
+    let tag: [u8; wire::VLAN_LEN] = packet.load(offset)?;
+    let vlan = Vlan::tagged(u16::from_be_bytes([tag[0], tag[1]]) & wire::VLAN_ID_MASK);
+    Some((vlan, u16::from_be_bytes([tag[2], tag[3]])))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod packet;
 mod maps;
 mod find;
+mod generic;
 mod steer;
 mod count;
 mod object;

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use mcr_common::{
     counter::Verdict,
-    flow::{FlowCount, FlowKey, FlowValue, PortKind, Shape},
+    flow::{FlowCount, FlowKey, FlowValue, InterfaceFacts, PortKind, Shape},
     limits::{DEFAULT_RULES, GROUP_SHAPES, MAX_INTERFACES, MAX_SOCKETS, SHAPE_BANKS, TABLE_SHAPES},
     lookup::FlowTable,
     places::{self, BLOCK, Blocks, Head, Layout},
@@ -56,6 +56,10 @@ pub static FRAGMENT_SAID: Array<u32> = Array::with_max_entries(DEFAULT_RULES, 0)
 /// The sockets of each interface's queues, from the interface's `xsk_base` on.
 #[map]
 pub static XSKS: XskMap = XskMap::with_max_entries(MAX_SOCKETS, 0);
+
+/// What is to be known of each interface, at its `xsk_base`.
+#[map]
+pub static INTERFACES: Array<InterfaceFacts> = Array::with_max_entries(MAX_SOCKETS, 0);
 
 /// The table of rules as of one packet: the banks are chosen once.
 pub struct Rules {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunOptions};
 use etherparse::PacketBuilder;
 use mcr_common::{
-    flow::{Datagram, FlowValue},
+    flow::{Datagram, FlowValue, InterfaceFacts},
     parse::{Parsed, parse},
 };
 use mcr_userspace::{
@@ -101,6 +101,8 @@ fn kernel_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Result<Vec<(f64, f
     program.attach(LOOPBACK, Attachment::Skb)?;
     let (memory, _pool) = Memory::new(0, 64, 2048)?;
     let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })?;
+    let facts = InterfaceFacts { capacity: Memory::packet_capacity(2048), ..InterfaceFacts::default() };
+    program.set_interface(0, facts)?;
     program.set_socket(0, &port.fd())?;
     let mut flows = Flows::new(maps);
     let matchers: Vec<Match> = (0..rules).map(|i| matcher(i, shapes)).collect();
@@ -113,6 +115,7 @@ fn kernel_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Result<Vec<(f64, f
         .map(|packet| {
             let mut packet = packet.clone();
             packet[0] = 2;
+            packet[30..34].copy_from_slice(&[10, 0, 0, 2]);
             packet
         })
         .collect();
@@ -146,7 +149,7 @@ fn worker_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Vec<(f64, f64)> {
         let compiled = Compiled::new(&rule, LOOPBACK, &[0]).expect("a rule has outputs");
         table.install(slot, matcher, compiled, Arc::new(RuleCounters::new(1)));
     }
-    let facts = EgressFacts { mac: [2, 0, 0, 0, 0, 9], address: None, mtu: 1_500 };
+    let facts = EgressFacts { mac: [2, 0, 0, 0, 0, 9], mtu: 1_500, ..EgressFacts::default() };
     let mut frames = vec![0; packets.len() * FRAME];
     let mut slots = Vec::new();
     for (frame, packet) in frames.chunks_exact_mut(FRAME).zip(packets) {

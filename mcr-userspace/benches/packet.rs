@@ -9,7 +9,7 @@ use aya::programs::{TestRun, TestRunOptions};
 use criterion::{BatchSize, Criterion, Throughput, criterion_main};
 use etherparse::PacketBuilder;
 use mcr_common::{
-    flow::{Datagram, FlowValue},
+    flow::{Datagram, FlowValue, InterfaceFacts},
     parse::{Parsed, parse},
 };
 use mcr_userspace::{
@@ -38,7 +38,9 @@ const GROUP: [u8; 4] = [239, 1, 1, 1];
 const PORT: u16 = 5_001;
 /// Bytes of the Ethernet frames.
 const SIZES: [usize; 3] = [64, 256, 1_024];
-const FACTS: EgressFacts = EgressFacts { mac: [2, 0, 0, 0, 0, 9], address: None, mtu: 1_500 };
+fn facts() -> EgressFacts {
+    EgressFacts { mac: [2, 0, 0, 0, 0, 9], mtu: 1_500, ..EgressFacts::default() }
+}
 
 /// A frame of so many bytes, with a whole checksum.
 fn packet(size: usize) -> Vec<u8> {
@@ -102,8 +104,8 @@ fn steps(criterion: &mut Criterion) {
     });
     group.bench_function("covers", |bencher| bencher.iter(|| entry.rule.covers(LOOPBACK, black_box(&datagram))));
     group.bench_function("validate", |bencher| bencher.iter(|| end_of_packet(black_box(&frame), &datagram)));
-    let planned = plan(&frame, &datagram, &target, &FACTS).expect("it is sent");
-    group.bench_function("plan", |bencher| bencher.iter(|| plan(black_box(&frame), &datagram, &target, &FACTS)));
+    let planned = plan(&frame, &datagram, &target, &facts()).expect("it is sent");
+    group.bench_function("plan", |bencher| bencher.iter(|| plan(black_box(&frame), &datagram, &target, &facts())));
     let length = frame.len();
     group.bench_function("rewrite", |bencher| {
         bencher.iter(|| rewrite(black_box(&mut frame), length, &datagram, black_box(&planned)));
@@ -144,7 +146,7 @@ fn whole(criterion: &mut Criterion) {
                 let target = entry.rule.targets.get(at).expect("as many as were made");
                 let counters = entry.counters.outputs.get(at).expect("as many as targets");
                 counters.offered.add(1);
-                let new = plan(&frame[..end], &datagram, target, &FACTS).expect("it is sent");
+                let new = plan(&frame[..end], &datagram, target, &facts()).expect("it is sent");
                 let out = match at.checked_sub(1) {
                     Some(copy) => {
                         copies[copy].copy_from_slice(frame);
@@ -166,21 +168,24 @@ fn whole(criterion: &mut Criterion) {
 }
 
 /// The program's own time as the kernel tells it (`BPF_PROG_TEST_RUN`), once for each packet: what it writes before one would meet the
-/// next. Both include the kernel's clock; a unicast frame is what passes soonest.
+/// next. Both include the kernel's clock; a unicast packet is the host's own.
 fn program(criterion: &mut Criterion) {
     let (mut program, maps) = Program::load(1, 1).expect("as root");
     program.attach(LOOPBACK, Attachment::Skb).expect("nobody else has one");
     let (memory, _pool) = Memory::new(0, 64, 2048).expect("64 frames");
     let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 }).expect("a socket");
+    let facts = InterfaceFacts { capacity: Memory::packet_capacity(2048), ..InterfaceFacts::default() };
+    program.set_interface(0, facts).expect("there is room");
     program.set_socket(0, &port.fd()).expect("there is room");
     let mut flows = Flows::new(maps);
     flows.insert(LOOPBACK, &rule(1).matcher, FlowValue { slot: 0, xsk_base: 0, queues: 1 }).expect("one rule");
     let taken = packet(256);
     let mut unicast = taken.clone();
     unicast[0] = 2;
+    unicast[30..34].copy_from_slice(&[10, 0, 0, 2]);
     let mut group = criterion.benchmark_group("XDP program");
     group.throughput(Throughput::Elements(1));
-    for (name, packet) in [("a packet that a rule takes", &taken), ("a unicast frame", &unicast)] {
+    for (name, packet) in [("a packet that a rule takes", &taken), ("a unicast packet", &unicast)] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|times| {
                 let once = |_| {

@@ -1,5 +1,6 @@
 //! The library behind `mcrd`, `mcrctl` and `mcrprobe`, in the order in which control and packets flow.
 
+pub mod memory;
 pub mod config;
 pub mod rules;
 pub mod control;

@@ -13,6 +13,8 @@ use crate::process;
 
 /// The keys of Debian's archive, as its package `debian-archive-keyring` has them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// What every system has, in the version that goes with its loader.
+const SYSTEM: [&str; 5] = ["libc6", "libc-", "libgcc", "libcrypt1", "libstdc++"];
 /// Against hangs: some forty megabytes of lists, or of packages.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -22,7 +24,8 @@ pub struct Apt {
 }
 
 impl Apt {
-    /// Fetches the lists of Debian's `suites` into `root`. Proxies and the like are the machine's own.
+    /// Fetches the lists of Debian's `suites` into `root`; where several have a package, the first is preferred. Proxies and the like
+    /// are the machine's own.
     pub fn update(root: PathBuf, suites: &[&str]) -> Result<Self> {
         let _ = fs::remove_dir_all(&root); // what a killed run left
         for directory in ["lists/partial", "archives/partial"] {
@@ -33,7 +36,7 @@ impl Apt {
         let sources: String = suites.iter().map(|suite| format!("deb {signed}{archive} {suite} main\n")).collect();
         fs::write(root.join("sources.list"), sources)?;
         fs::write(root.join("status"), "")?;
-        fs::write(root.join("apt.conf"), configuration(&root))?;
+        fs::write(root.join("apt.conf"), configuration(&root, suites.first().context("no suite is named")?))?;
         let apt = Self { root };
         apt.run("apt-get", &["update", "-qq"])?;
         Ok(apt)
@@ -46,7 +49,7 @@ impl Apt {
     }
 
     /// The names of packages and of all that they need, directly or not.
-    pub fn needed(&self, packages: &[&str]) -> Result<Vec<String>> {
+    fn needed(&self, packages: &[&str]) -> Result<Vec<String>> {
         let kinds = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"];
         let without: Vec<String> = kinds.iter().map(|kind| format!("--no-{kind}")).collect();
         let words = ["depends", "--recurse"].into_iter().chain(without.iter().map(String::as_str));
@@ -57,6 +60,16 @@ impl Apt {
             .filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()))
             .map(str::to_owned)
             .collect())
+    }
+
+    /// `packages`, and the libraries that they need besides what goes with every system's loader.
+    pub fn with_libraries(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let is_library = |name: &str| {
+            name.starts_with("lib") && !name.ends_with("-dev") && !SYSTEM.iter().any(|of| name.starts_with(of))
+        };
+        let mut needed = self.needed(packages)?;
+        needed.retain(|name| packages.contains(&name.as_str()) || is_library(name));
+        Ok(needed)
     }
 
     /// Downloads packages and unpacks them, one over the other, into `directory`.
@@ -90,7 +103,7 @@ impl Drop for Apt {
 }
 
 /// Read after the machine's own configuration: other places, no hooks, and of each suite only the list of packages.
-fn configuration(root: &Path) -> String {
+fn configuration(root: &Path, preferred: &str) -> String {
     let root = root.display();
     format!(
         "Dir::Etc::SourceList \"{root}/sources.list\";
@@ -99,6 +112,7 @@ Dir::State::Lists \"{root}/lists\";
 Dir::State::Status \"{root}/status\";
 Dir::Cache \"{root}\";
 Dir::Cache::Archives \"archives\";
+APT::Default-Release \"{preferred}\";
 APT::Architecture \"amd64\";
 APT::Architectures {{ \"amd64\"; }};
 APT::Sandbox::User \"root\";

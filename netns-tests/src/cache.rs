@@ -14,7 +14,7 @@ use crate::apt::Apt;
 pub const DIRECTORY: &str = "MCR_VM_CACHE";
 
 /// Debian's oldest suite that is tested: what is made for it runs on the later ones too.
-const SUITE: &str = "bookworm";
+pub const OLDEST_SUITE: &str = "bookworm";
 
 /// The directory, while no other process changes it.
 pub struct Cache {
@@ -42,7 +42,7 @@ impl Cache {
         Ok(Self { directory, _lock: lock })
     }
 
-    /// An apt root with lists of Debian's `suites`.
+    /// An apt root with lists of Debian's `suites`, the first preferred.
     pub fn apt(&self, suites: &[&str]) -> Result<Apt> {
         Apt::update(self.directory.join("apt"), suites)
     }
@@ -52,15 +52,16 @@ impl Cache {
         self.directory.join(name)
     }
 
-    /// The directory `name` with Debian's packages unpacked in it; they are fetched first where it lacks `file`.
+    /// The directory `name` with packages of Debian's `suites` unpacked in it; they are fetched first where it lacks `file`.
     pub fn unpacked(
         &self,
         name: &str,
         file: &str,
+        suites: &[&str],
         packages: impl FnOnce(&Apt) -> Result<Vec<String>>,
     ) -> Result<PathBuf> {
         if !self.path(name).join(file).is_file() {
-            let apt = self.apt(&[SUITE])?;
+            let apt = self.apt(suites)?;
             let packages = packages(&apt)?;
             let unpacked = self.empty("unpacked")?;
             apt.unpack(&packages, &unpacked)?;

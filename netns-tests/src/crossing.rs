@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, ensure};
 
 use crate::{
+    account::Account,
     netns::Namespace,
     probe::{Load, Received, Sent, Share},
     rules,
+    stats::Stats,
     topology::{GEN, Network, SINK},
+    watch::{Watch, counter, wanted},
 };
-
-/// A sender paces by the clock and catches up. One that was slower than this part of its rate has not offered the load.
-const REACHED: f64 = 0.95;
 
 /// Both ends' summaries of one load.
 #[derive(Clone, Debug)]
@@ -41,16 +41,6 @@ impl Crossing {
         Ok(Self { sent, received, sender_dropped: tx_dropped(from, "v0")? - before })
     }
 
-    /// Everything that is not as it must be when all of `load` crossed exactly once, at the rate that was asked for.
-    pub fn wrong(&self, load: &Load) -> Vec<String> {
-        let mut wrong = self.miscounted(load);
-        let rate = self.sent.rate_pps;
-        if rate < load.rate as f64 * REACHED {
-            wrong.push(format!("the sender reached only {rate:.0} of {} packets a second", load.rate));
-        }
-        wrong
-    }
-
     /// Everything that is not as it must be when all of `load` crossed exactly once, however long it took.
     pub fn miscounted(&self, load: &Load) -> Vec<String> {
         let Self { sent, received, sender_dropped } = self;
@@ -73,12 +63,18 @@ impl Crossing {
         wrong
     }
 
-    /// Whether all of `load` crossed exactly once.
+    /// The account of `load`, which a relay forwarded that was watched and is at rest as `stats` say.
+    pub fn account(&self, watch: Watch<'_>, stats: &Stats, load: &Load) -> Result<Account> {
+        let offered = (self.sent.packets, self.sent.rate_pps);
+        watch.end(stats, wanted(load), offered, |sent| sent, vec![self.received.clone()])
+    }
+
+    /// Whether all of `load` crossed exactly once, however long it took.
     ///
     /// # Errors
-    /// Everything that is [wrong](Self::wrong).
+    /// Everything that is [miscounted](Self::miscounted).
     pub fn exactly_once(&self, load: &Load) -> Result<()> {
-        let wrong = self.wrong(load);
+        let wrong = self.miscounted(load);
         ensure!(wrong.is_empty(), "not exactly once: {}", wrong.join("; "));
         Ok(())
     }
@@ -86,6 +82,5 @@ impl Crossing {
 
 /// Packets that an interface dropped instead of sending: on a veth, those that its peer had no room for.
 pub fn tx_dropped(namespace: &Namespace, interface: &str) -> Result<u64> {
-    let text = namespace.run(&format!("cat /sys/class/net/{interface}/statistics/tx_dropped"))?;
-    Ok(text.trim().parse()?)
+    counter(namespace, interface, "tx_dropped")
 }

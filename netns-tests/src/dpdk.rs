@@ -5,24 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, OLDEST_SUITE};
 
 /// testpmd, what it loads at run time, and libraries that are not in a package called so; 23 is the libraries' version in that
 /// suite.
 const PACKAGES: [&str; 4] = ["dpdk-dev", "librte-net-af-xdp23", "librte-mempool-ring23", "ibverbs-providers"];
-/// What every system has, in the version that goes with its loader.
-const SYSTEM: [&str; 5] = ["libc6", "libc-", "libgcc", "libcrypt1", "libstdc++"];
 /// What it is called in the cache.
 const NAME: &str = "dpdk";
 
 /// The root of the unpacked packages in the cache, with `usr/bin/dpdk-testpmd` in it; fetched first where the cache lacks it.
 pub fn fetched() -> Result<PathBuf> {
-    Cache::lock()?.unpacked(NAME, "usr/bin/dpdk-testpmd", |apt| {
-        let is_library = |name: &str| {
-            name.starts_with("lib") && !name.ends_with("-dev") && !SYSTEM.iter().any(|of| name.starts_with(of))
-        };
-        let mut needed = apt.needed(&PACKAGES)?;
-        needed.retain(|name| PACKAGES.contains(&name.as_str()) || is_library(name));
-        Ok(needed)
-    })
+    Cache::lock()?.unpacked(NAME, "usr/bin/dpdk-testpmd", &[OLDEST_SUITE], |apt| apt.with_libraries(&PACKAGES))
 }

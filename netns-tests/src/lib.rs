@@ -8,9 +8,11 @@ pub mod root;
 pub mod netns;
 pub mod topology;
 
+pub mod cgroup;
 pub mod deadline;
 pub mod process;
 pub mod programs;
+pub mod threads;
 
 pub mod apt;
 pub mod cache;
@@ -21,9 +23,14 @@ pub mod connection;
 pub mod daemon;
 pub mod doctor;
 
+pub mod igmp;
 pub mod packet;
 pub mod raw;
+pub mod datagrams;
+pub mod tap;
 
+pub mod account;
+pub mod watch;
 pub mod crossing;
 pub mod probe;
 pub mod rules;

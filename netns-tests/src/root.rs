@@ -27,7 +27,7 @@ pub fn have(what: &str) -> bool {
 /// # Panics
 /// When there is none although [`REQUIRE`] is `1`.
 pub fn have_machines(what: &str) -> bool {
-    if programs::installed(crate::vm::machine::QEMU) {
+    if programs::installed(crate::vm::qemu::QEMU) {
         return true;
     }
     let required = std::env::var(REQUIRE).is_ok_and(|value| value == "1");

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::{
-    cache::Cache,
+    apt::Apt,
+    cache::{Cache, OLDEST_SUITE},
     deadline::{SOON, until},
     netns::Namespace,
     process::{self, Process},
@@ -29,7 +30,8 @@ pub struct Smcroute {
 
 /// The directory of smcroute's programs in the cache; fetched first where the cache lacks them.
 pub fn fetched() -> Result<PathBuf> {
-    let root = Cache::lock()?.unpacked(PACKAGE, "usr/sbin/smcrouted", |_| Ok(vec![PACKAGE.to_owned()]))?;
+    let packages = |_: &Apt| Ok(vec![PACKAGE.to_owned()]);
+    let root = Cache::lock()?.unpacked(PACKAGE, "usr/sbin/smcrouted", &[OLDEST_SUITE], packages)?;
     Ok(root.join("usr/sbin"))
 }
 

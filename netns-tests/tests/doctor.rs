@@ -72,6 +72,7 @@ fn every_command_mends_what_it_stands_beside() -> Result<()> {
         ("vlan-peer", "not_checked"),
         ("gro", "ok"),
         ("multicast-filter", "ok"),
+        ("igmp-firewall", "ok"),
     ];
     assert_eq!(severities(&before), expected.map(|(id, severity)| (id.to_owned(), severity.to_owned())));
     let interface = &before.interfaces[0];
@@ -144,8 +145,8 @@ fn what_is_not_there_and_what_cannot_be_used() -> Result<()> {
     for (name, part) in [
         ("v12", "alike: v1, v2"),
         ("a-name-that-is-too-long", "15 bytes"),
-        ("", "no interface ''"),
-        ("../v1", "no interface"),
+        ("", "name the interface"),
+        ("../v1", "cannot be an interface's name"),
     ] {
         let report = examine(relay, &[name])?;
         let finding = report.find("name");

@@ -7,11 +7,11 @@ use mcr_userspace::kernel::membership::{Holders, Membership};
 use netns_tests::{
     daemon::Daemon,
     deadline::{SOON, until},
+    igmp::Reports,
     needs_root,
     netns::Namespace,
     packet::is_stream,
     probe::{Load, Share},
-    process::Process,
     raw::Wire,
     rules,
     topology::{BRIDGES, Network, Topology},
@@ -85,25 +85,6 @@ fn crosses(network: &Network, load: &Load) -> Result<()> {
     Ok(())
 }
 
-/// What the relay's host says of IGMP on v1, in tcpdump's words.
-struct Reports(Process);
-
-impl Reports {
-    fn listen(network: &Network) -> Result<Self> {
-        let mut tcpdump = network.relay().command("tcpdump");
-        tcpdump.args("-l -n -vv -i v1 -Q out igmp".split(' '));
-        let process = Process::spawn(&mut tcpdump)?;
-        until("tcpdump", SOON, || Ok(process.stderr().contains("listening on").then_some(())))?;
-        Ok(Self(process))
-    }
-
-    fn until(&self, words: &[&str]) -> Result<()> {
-        let said = || self.0.stdout();
-        until("the host's report", SOON, || Ok(words.iter().all(|word| said().contains(word)).then_some(())))
-            .with_context(|| format!("{words:?} of\n{}", said()))
-    }
-}
-
 #[test]
 fn packets_come_when_they_are_wanted_and_no_longer() -> Result<()> {
     needs_root!();
@@ -117,7 +98,7 @@ fn packets_come_when_they_are_wanted_and_no_longer() -> Result<()> {
                 Ok(text.lines().any(|line| line.contains("v1 ") && line.contains("V2")).then_some(()))
             })?;
         }
-        let reports = Reports::listen(&network)?;
+        let reports = Reports::listen(network.relay(), "v1")?;
         assert_eq!(reaching(&network, "s0", &LOAD)?, 0, "IGMPv{version}: nobody has asked");
 
         let rule = &rules::streams(1, "v1", "v2")[0];
@@ -171,7 +152,7 @@ fn one_source_of_two() -> Result<()> {
     let daemon = Daemon::start(network.relay(), "", &["--iface-in", "v1", "--iface-out", "v2"])?;
     let mut words = rules::streams(1, "v1", "v2")[0].add();
     words.extend(["--source".into(), "10.1.1.1".into()]);
-    let reports = Reports::listen(&network)?;
+    let reports = Reports::listen(network.relay(), "v1")?;
     daemon.done(&words)?;
     reports.until(&["10.1.1.1"])?;
     sleep(COMES);

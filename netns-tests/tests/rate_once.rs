@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use netns_tests::{
+    account::trials,
     crossing::Crossing,
     daemon::{Daemon, Final},
     ledger::{self, Deleted},
@@ -9,6 +10,7 @@ use netns_tests::{
     probe::Load,
     rules,
     topology::Topology,
+    watch,
 };
 
 /// Fifty streams for ten seconds over four queues.
@@ -36,17 +38,25 @@ fn one_stream() -> Result<()> {
 
 /// Sends `load` through a chain of `queues` queues and `workers` workers.
 fn exactly_once(queues: u32, workers: usize, load: &Load) -> Result<()> {
+    trials(|| trial(queues, workers, load))
+}
+
+/// What disturbed it; nothing where every packet came.
+fn trial(queues: u32, workers: usize, load: &Load) -> Result<Vec<String>> {
     let network = Topology::chain(queues).build()?;
     let config = rules::file(&rules::streams(load.streams, "v1", "v2"));
     let daemon = Daemon::start(network.relay(), &config, &["--workers", &workers.to_string()])?;
-    let before = daemon.stats_at_rest()?;
+    let (before, watch) = watch::begin(&network, &daemon, "v1", &["v2"])?;
     let crossing = Crossing::of_chain(&network, load)?;
     let stats = daemon.stats_at_rest()?;
     eprintln!("{crossing:?}\n{stats:?}");
 
-    crossing.exactly_once(load)?;
+    let disturbed = crossing.account(watch, &stats, load)?.judge()?;
     ledger::check(&stats, Deleted::None)?;
     ledger::check_frames(&before, &stats)?;
+    if !disturbed.is_empty() {
+        return Ok(disturbed);
+    }
     assert_eq!(stats.workers.len(), workers);
     for worker in &stats.workers {
         ensure!(worker.rx_packets > 0, "worker {} carried nothing: {:?}", worker.id, stats.workers);
@@ -58,5 +68,5 @@ fn exactly_once(queues: u32, workers: usize, load: &Load) -> Result<()> {
     }
     let all = load.packets();
     assert_eq!(daemon.stop()?, Final { matched: all, ingress_dropped: 0, sent: all, egress_dropped: 0 });
-    Ok(())
+    Ok(Vec::new())
 }

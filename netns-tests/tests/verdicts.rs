@@ -3,7 +3,7 @@
 mod bench;
 
 use anyhow::{Context, Result};
-use bench::{Bench, LOOPBACK, Outcome};
+use bench::{Bench, CAPACITY, LOOPBACK, OWN_MAC, Outcome};
 use etherparse::PacketBuilder;
 use mcr_common::{
     counter::Verdict,
@@ -119,7 +119,24 @@ fn table() -> Vec<(&'static str, Vec<u8>, Verdict, Option<u32>)> {
         ("before the narrower range", spec([239, 2, 3, 4], 5007).build(), Steered, Some(4)),
         ("after the narrower range", spec([239, 2, 3, 4], 5024).build(), Steered, Some(4)),
         ("tagged, and no rule for the tag", plain.clone().tagged(5).build(), PassVlan, None),
-        ("a priority tag is a tag", plain.clone().tagged(0).build(), PassVlan, None),
+        ("a priority tag is no VLAN", plain.clone().tagged(0).build(), Steered, Some(1)),
+        ("a priority tag with all other bits", plain.clone().tagged(0).with(|p| p[14] = 0xf0), Steered, Some(1)),
+        (
+            "a provider's priority tag",
+            plain.clone().tagged(0).with(|p| p[12..14].copy_from_slice(&[0x88, 0xa8])),
+            Steered,
+            Some(1),
+        ),
+        (
+            "a provider's tag",
+            plain.clone().tagged(5).with(|p| p[12..14].copy_from_slice(&[0x88, 0xa8])),
+            PassNoRule,
+            None,
+        ),
+        ("a priority tag before the rule's", double_tagged([239, 3, 1, 1], 0, 100), Steered, Some(7)),
+        ("a priority tag before another than the rule's", double_tagged([239, 3, 1, 1], 0, 101), PassVlan, None),
+        ("two priority tags", double_tagged([239, 1, 1, 1], 0, 0), Steered, Some(1)),
+        ("a priority tag behind the rule's", double_tagged([239, 3, 1, 1], 100, 0), PassNoRule, None),
         ("the rule's tag", spec([239, 3, 1, 1], 5001).tagged(100).build(), Steered, Some(7)),
         ("another tag than the rule's", spec([239, 3, 1, 1], 5001).tagged(101).build(), PassVlan, None),
         ("untagged, and the rule has a tag", spec([239, 3, 1, 1], 5001).build(), PassVlan, None),
@@ -138,7 +155,22 @@ fn table() -> Vec<(&'static str, Vec<u8>, Verdict, Option<u32>)> {
         ("DF is no fragment", plain.with(fragment(0x4000)), Steered, Some(1)),
         ("a fragment of no rule's group", spec([239, 9, 1, 2], 5001).with(fragment(0x2000)), PassNoRule, None),
         ("a fragment under another tag", plain.clone().tagged(5).with(|p| p[24] = 0x20), PassVlan, None),
-        ("a unicast MAC", plain.with(|p| p[0] = 2), PassNoRule, None),
+        ("another host's MAC", plain.with(|p| p[0] = 2), PassNoRule, None),
+        ("a MAC that differs from ours in one bit", plain.with(|p| to_us(p, 1)), PassNoRule, None),
+        ("our own MAC", plain.with(|p| to_us(p, 0)), Steered, Some(1)),
+        ("our own MAC behind a tag", spec([239, 3, 1, 1], 5001).tagged(100).with(|p| to_us(p, 0)), Steered, Some(7)),
+        ("our own MAC, no rule", spec([239, 9, 1, 1], 5001).with(|p| to_us(p, 0)), PassNoRule, None),
+        ("our own MAC, no group", spec([10, 1, 1, 1], 5001).with(|p| to_us(p, 0)), PassNoRule, None),
+        (
+            "a fragment to our own MAC",
+            plain.with(|p| {
+                to_us(p, 0);
+                fragment(0x2000)(p)
+            }),
+            PassFragment,
+            None,
+        ),
+        ("a martian is the worker's to find", plain.clone().from([127, 0, 0, 1]).build(), Steered, Some(1)),
         ("a broadcast MAC is a group's", plain.with(|p| p[..6].fill(0xff)), Steered, Some(1)),
         ("TCP", plain.with(|p| p[PROTOCOL] = 6), PassNoRule, None),
         ("IGMP", plain.with(|p| p[PROTOCOL] = 2), PassNoRule, None),
@@ -156,15 +188,21 @@ fn table() -> Vec<(&'static str, Vec<u8>, Verdict, Option<u32>)> {
         ("cut in the IP header", plain.with(|p| p.truncate(33)), PassNoRule, None),
         ("an Ethernet header alone", plain.with(|p| p.truncate(14)), PassNoRule, None),
         ("a tag alone", plain.clone().tagged(5).with(|p| p.truncate(18)), PassNoRule, None),
-        ("two tags", double_tagged(), PassNoRule, None),
+        ("two tags", double_tagged([239, 1, 1, 1], 6, 5), PassNoRule, None),
         ("a bad IP checksum is the worker's to find", plain.with(|p| p[24] ^= 0x55), Steered, Some(1)),
     ]
 }
 
-fn double_tagged() -> Vec<u8> {
-    spec([239, 1, 1, 1], 5001).tagged(5).with(|packet| {
-        packet.splice(12..12, [0x81, 0x00, 0x00, 0x06]);
+fn double_tagged(group: [u8; 4], outer: u8, inner: u16) -> Vec<u8> {
+    spec(group, 5001).tagged(inner).with(|packet| {
+        packet.splice(12..12, [0x81, 0x00, 0x00, outer]);
     })
+}
+
+/// Sends a frame to the interface's own address, but for these bits of the last byte.
+fn to_us(frame: &mut [u8], bits: u8) {
+    frame[..6].copy_from_slice(&OWN_MAC);
+    frame[5] ^= bits;
 }
 
 #[test]
@@ -177,7 +215,7 @@ fn every_row_of_the_table() -> Result<()> {
     let rows = table();
     for (name, packet, verdict, slot) in &rows {
         let outcome = bench.run(packet).with_context(|| format!("row `{name}`"))?;
-        let expected = Outcome { verdict: *verdict, slot: *slot, packet: packet.clone() };
+        let expected = Outcome { verdict: *verdict, slot: *slot, is_cut: false, packet: packet.clone() };
         assert_eq!(outcome, expected, "row `{name}`");
     }
     Ok(())
@@ -190,8 +228,32 @@ fn a_queue_without_a_socket_passes() -> Result<()> {
     bench.add(1, &matcher([239, 1, 1, 1], 32, Ports::Exact(5001)))?;
     let packet = spec([239, 1, 1, 1], 5001).build();
     let outcome = bench.run(&packet)?;
-    assert_eq!(outcome, Outcome { verdict: Verdict::PassUnservedQueue, slot: None, packet });
+    assert_eq!(outcome, Outcome { verdict: Verdict::PassUnservedQueue, slot: None, is_cut: false, packet });
     assert_eq!(bench.program.count(1).packets, 0, "what is passed is not counted for the rule");
+    Ok(())
+}
+
+/// What is longer than a frame takes is steered by its headers alone, and counted whole.
+#[test]
+fn a_packet_too_long_for_a_frame_is_cut() -> Result<()> {
+    needs_root!();
+    let mut bench = Bench::new(true)?;
+    bench.add(1, &matcher([239, 1, 1, 1], 32, Ports::Exact(5001)))?;
+    bench.add(7, &Match { vlan: Some(100), ..matcher([239, 3, 1, 1], 32, Ports::Exact(5001)) })?;
+    let plain = spec([239, 1, 1, 1], 5001);
+    let tagged = Spec { options: 8, ..spec([239, 3, 1, 1], 5001).tagged(100) };
+    let mut bytes = 0;
+    for (spec, headers, slot) in [(plain, 42, 1), (tagged, 54, 7)] {
+        for (more, is_cut) in [(0, false), (1, true), (1200, true)] {
+            let packet = Spec { payload: CAPACITY as usize + more - headers, ..spec.clone() }.build();
+            let left = if is_cut { packet[..headers].to_vec() } else { packet.clone() };
+            let expected = Outcome { verdict: Verdict::Steered, slot: Some(slot), is_cut, packet: left };
+            assert_eq!(bench.run(&packet)?, expected, "{more} bytes more than a frame takes");
+            bytes += if slot == 1 { packet.len() as u64 } else { 0 };
+        }
+    }
+    let count = bench.program.count(1);
+    assert_eq!((count.packets, count.bytes), (3, bytes));
     Ok(())
 }
 
@@ -258,6 +320,7 @@ fn kernel_and_host_agree_on_random_packets() -> Result<()> {
             let mut bench = bench.borrow_mut();
             let outcome = bench.run(&packet).map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
             let expected = match parse(packet.as_slice()) {
+                Parsed::Datagram(datagram) if datagram.is_unicast && packet[..6] != OWN_MAC => None,
                 Parsed::Datagram(datagram) => lookup::find(&bench.index, LOOPBACK, &datagram).map(|value| value.slot),
                 Parsed::Fragment(_) | Parsed::Other => None,
             };

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use netns_tests::{
+    account::REACHED,
     crossing::{Crossing, tx_dropped},
     daemon::{Daemon, Final},
     ledger,
@@ -146,7 +147,11 @@ fn verdict(load: &Load, outcome: &Outcome) -> Result<()> {
     }
 
     let all = load.packets();
-    let mut wrong = crossing.wrong(load);
+    let mut wrong = crossing.miscounted(load);
+    let rate = crossing.sent.rate_pps;
+    if rate < load.rate as f64 * REACHED {
+        wrong.push(format!("the sender reached only {rate:.0} of {} packets a second", load.rate));
+    }
     for (what, count) in [
         ("matched", totals.matched_packets),
         ("sent", totals.sent_packets),

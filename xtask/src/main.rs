@@ -8,6 +8,7 @@ mod demo;
 mod root;
 mod run;
 mod setup;
+mod slowest;
 mod step;
 mod test;
 mod workspace;

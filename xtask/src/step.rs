@@ -45,6 +45,19 @@ pub fn shown(name: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Does `work`, which shows lines of its own.
+///
+/// # Errors
+///
+/// Those of `work`.
+pub fn timed_lines(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    eprintln!("{name}");
+    let start = Instant::now();
+    let outcome = work();
+    eprintln!("{name:<44} {:6.1} s", start.elapsed().as_secs_f64());
+    outcome.map_err(|error| anyhow!("{name}: {error:#}"))
+}
+
 /// Does `work`, which starts no command of ours.
 ///
 /// # Errors

@@ -4,9 +4,12 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use netns_tests::{cache, smcroute, vm::kernel};
+use netns_tests::{
+    cache, smcroute,
+    vm::{kernel, qemu},
+};
 
-use crate::{build, root, step, workspace};
+use crate::{build, root, slowest::Times, step, workspace};
 
 /// Integration tests whose file name starts so measure a rate, and run when nothing else does.
 const ALONE: &str = "rate_";
@@ -57,22 +60,27 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let select = |names: &[String]| -> Vec<String> { names.iter().map(|name| format!("--test={name}")).collect() };
 
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut times) = (Vec::new(), Times::default());
     // What tests fetch is fetched here, so that it is the user's own cache and no packet manager runs as root.
     if !args.vm {
         outcomes.push(step::timed("smcroute", || smcroute::fetched().map(drop)));
         let mut selection = vec!["--lib".to_owned(), "--bins".to_owned()];
         selection.extend(select(&together));
-        outcomes.push(step::shown("tests", &mut group(&selection, &[])?));
+        outcomes.push(times.shown("tests", &mut group(&selection, &[])?));
         outcomes.push(step::shown("tests (documentation)", &mut group(&["--doc".to_owned()], &[])?));
     }
     if !args.no_vm && !machines.is_empty() {
-        outcomes.push(step::timed("kernels for the virtual machines", || kernel::all().map(drop)));
-        outcomes.push(step::shown("tests (virtual machines)", &mut group(&select(&machines), one_by_one)?));
+        outcomes.push(step::timed("kernels for the virtual machines", || {
+            kernel::all()?;
+            kernel::fetched(&kernel::ORDINARY).map(drop)
+        }));
+        outcomes.push(step::timed("a newer QEMU, for Intel's NIC", || qemu::fetched().map(drop)));
+        outcomes.push(times.shown("tests (virtual machines)", &mut group(&select(&machines), one_by_one)?));
     }
     if !args.vm && !alone.is_empty() {
-        outcomes.push(step::shown("tests (rates, alone)", &mut group(&select(&alone), one_by_one)?));
+        outcomes.push(times.shown("tests (rates, alone)", &mut group(&select(&alone), one_by_one)?));
     }
+    times.list();
     let failed: Vec<String> =
         outcomes.into_iter().filter_map(|outcome| outcome.err().map(|error| error.to_string())).collect();
     if !failed.is_empty() {

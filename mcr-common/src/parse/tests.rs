@@ -71,13 +71,18 @@ const GROUP: u32 = 0xef01_0101;
 /// What etherparse makes of a frame; `None` where it wants more bytes of an IPv4 header than mcr needs to see a fragment.
 fn oracle(frame: &[u8]) -> Option<Parsed> {
     let Ok(ethernet) = Ethernet2HeaderSlice::from_slice(frame) else { return Some(Parsed::Other) };
-    if ethernet.destination()[0] & 1 == 0 {
-        return Some(Parsed::Other);
-    }
-    let (mut ethertype, mut at, mut vlan) = (ethernet.ether_type(), 14, Vlan::UNTAGGED);
-    if ethertype == EtherType::VLAN_TAGGED_FRAME {
-        let Ok(tag) = SingleVlanHeaderSlice::from_slice(&frame[at..]) else { return Some(Parsed::Other) };
-        (ethertype, at, vlan) = (tag.ether_type(), 18, Vlan::tagged(tag.vlan_identifier().value()));
+    let (mut ethertype, mut at, mut vlan) = (ethernet.ether_type(), 14, 0);
+    // One tag; or a priority tag, which may be a provider's, and one tag behind it.
+    for first in [true, false] {
+        let is_tag = ethertype == EtherType::VLAN_TAGGED_FRAME || first && ethertype == EtherType::PROVIDER_BRIDGING;
+        if is_tag && vlan == 0 {
+            let Ok(tag) = SingleVlanHeaderSlice::from_slice(&frame[at..]) else { return Some(Parsed::Other) };
+            vlan = tag.vlan_identifier().value();
+            if ethertype == EtherType::PROVIDER_BRIDGING && vlan != 0 {
+                return Some(Parsed::Other);
+            }
+            (ethertype, at) = (tag.ether_type(), at + 4);
+        }
     }
     if ethertype != EtherType::IPV4 {
         return Some(Parsed::Other);
@@ -96,8 +101,9 @@ fn oracle(frame: &[u8]) -> Option<Parsed> {
         source: ip.source_addr().into(),
         group: group.into(),
         port: 0,
-        vlan,
-        ip_offset: at as u16,
+        vlan: Vlan::tagged(vlan),
+        is_unicast: ethernet.destination()[0] & 1 == 0,
+        ip_offset: at as u8,
         udp_offset: (at + ip.slice().len()) as u16,
     };
     if ip.is_fragmenting_payload() {
@@ -189,7 +195,8 @@ proptest! {
 #[test]
 fn a_datagram_is_read_behind_options_and_a_tag() {
     let datagram = |vlan, ip_offset, udp_offset| {
-        Parsed::Datagram(Datagram { source: 0x0a00_0005, group: GROUP, port: 5001, vlan, ip_offset, udp_offset })
+        let (source, is_unicast) = (0x0a00_0005, false);
+        Parsed::Datagram(Datagram { source, group: GROUP, port: 5001, vlan, is_unicast, ip_offset, udp_offset })
     };
     let plain = Frame::new(GROUP, 5001);
     assert_eq!(plain.parsed(), datagram(Vlan::UNTAGGED, 14, 34));
@@ -200,20 +207,43 @@ fn a_datagram_is_read_behind_options_and_a_tag() {
     assert_eq!(tagged.parsed(), datagram(Vlan::tagged(100), 18, 78));
 }
 
+/// IEEE 802.1Q section 6.9: VLAN ID 0 names no VLAN. The tag behind a priority tag names it.
 #[test]
-fn a_priority_tag_is_neither_untagged_nor_a_vlan() {
-    let Parsed::Datagram(datagram) = (Frame { tags: vec![(0x8100, 0x6000)], ..Frame::new(GROUP, 5001) }).parsed()
-    else {
-        panic!("a priority tag hides no datagram")
-    };
-    assert_ne!(datagram.vlan, Vlan::UNTAGGED);
-    assert!((1..=4094).all(|id| datagram.vlan != Vlan::tagged(id)), "{:?}", datagram.vlan);
-    assert_ne!(datagram.vlan, Vlan::ANY);
+fn a_priority_tag_is_no_vlan() {
+    for (tags, vlan, ip_offset) in [
+        (vec![(0x8100, 0x6000)], Vlan::UNTAGGED, 18),
+        (vec![(0x88a8, 0xf000)], Vlan::UNTAGGED, 18),
+        (vec![(0x8100, 0xe000), (0x8100, 0x6064)], Vlan::tagged(100), 22),
+        (vec![(0x88a8, 0), (0x8100, 100)], Vlan::tagged(100), 22),
+        (vec![(0x8100, 0), (0x8100, 0xe000)], Vlan::UNTAGGED, 22),
+    ] {
+        let frame = Frame { tags, ..Frame::new(GROUP, 5001) };
+        let Parsed::Datagram(datagram) = frame.parsed() else { panic!("{frame:?} hides no datagram") };
+        assert_eq!((datagram.vlan, datagram.ip_offset), (vlan, ip_offset), "{frame:?}");
+    }
+}
+
+#[test]
+fn a_unicast_frame_is_told() {
+    for (mac, is_unicast) in [(0x01, false), (0xff, false), (0x02, true), (0x00, true)] {
+        let frame = Frame { mac, ..Frame::new(GROUP, 5001) };
+        let Parsed::Datagram(datagram) = frame.parsed() else { panic!("{frame:?} hides no datagram") };
+        assert_eq!(datagram.is_unicast, is_unicast, "{mac:#x}");
+    }
 }
 
 #[test]
 fn two_tags_and_service_tags_are_passed() {
-    for tags in [vec![(0x8100, 7), (0x8100, 8)], vec![(0x88a8, 7), (0x8100, 8)], vec![(0x88a8, 7)], vec![(0x9100, 7)]] {
+    for tags in [
+        vec![(0x8100, 7), (0x8100, 8)],
+        vec![(0x8100, 7), (0x8100, 0)],
+        vec![(0x88a8, 7), (0x8100, 8)],
+        vec![(0x88a8, 7)],
+        vec![(0x8100, 0), (0x88a8, 7)],
+        vec![(0x8100, 0), (0x8100, 0), (0x8100, 7)],
+        vec![(0x9100, 7)],
+        vec![(0x9100, 0)],
+    ] {
         let frame = Frame { tags, ..Frame::new(GROUP, 5001) };
         assert_eq!(frame.parsed(), Parsed::Other, "{frame:?}");
     }
@@ -235,7 +265,7 @@ fn every_fragment_is_one_and_shows_no_port() {
 }
 
 #[test]
-fn ptp_link_local_and_unicast_stay_with_the_host() {
+fn ptp_and_what_is_no_group_of_ours_stay_with_the_host() {
     let is_datagram = |frame: &Frame| matches!(frame.parsed(), Parsed::Datagram(_));
     for (port, forwarded) in [(318, true), (319, false), (320, false), (321, true), (0, true)] {
         assert_eq!(is_datagram(&Frame::new(GROUP, port)), forwarded, "port {port}");
@@ -254,7 +284,6 @@ fn ptp_link_local_and_unicast_stay_with_the_host() {
         let fragment = Frame { fragment: 0x2000, ..Frame::new(group, 5001) };
         assert_eq!(matches!(fragment.parsed(), Parsed::Fragment(_)), forwarded, "group {group:#x}");
     }
-    assert!(!is_datagram(&Frame { mac: 0x02, ..Frame::new(GROUP, 5001) }), "unicast MAC");
 }
 
 #[test]

@@ -1,45 +1,55 @@
 //! The forwarding daemon.
 
-use std::{io::Write, process::ExitCode};
+use std::{process::ExitCode, sync::OnceLock};
 
 use clap::Parser;
-use mcr_userspace::daemon::{
-    options::{Args, LogFormat, Options},
-    run::run,
+use mcr_userspace::{
+    daemon::{
+        logger::{Log, print_last},
+        options::{Args, Options},
+        run::{final_of_nothing, run},
+        signals::Signals,
+    },
+    kernel::descriptors::explained,
 };
 
+/// Set once the command line is read.
+static LOG: OnceLock<Log> = OnceLock::new();
+
 fn main() -> ExitCode {
-    let args = Args::parse();
-    log_to_stderr(args.log_format);
-    let options = match Options::from_args(args) {
-        Ok(options) => options,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(2);
+    // Before all else: whatever comes from now on is heard, and does not end the process where it is.
+    let signals = match Signals::catch(leave) {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("mcrd: signals: {error}");
+            return ExitCode::FAILURE;
         }
     };
-    match run(options) {
-        Ok(()) => ExitCode::SUCCESS,
+    let args = Args::parse();
+    let log = match Log::start(args.log_format) {
+        Ok(log) => LOG.get_or_init(|| log),
         Err(error) => {
-            eprintln!("mcrd: {error:#}");
+            eprintln!("mcrd: the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match Options::from_args(args).map(|options| run(options, &signals)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            log.say(&format!("mcrd: {:#}", explained(error)));
             ExitCode::FAILURE
         }
-    }
+        Err(message) => {
+            log.say(&message);
+            ExitCode::from(2)
+        }
+    };
+    log.finish();
+    code
 }
 
-/// `RUST_LOG` decides what is logged; `info` unless it is set.
-fn log_to_stderr(format: LogFormat) {
-    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
-    if format == LogFormat::Json {
-        builder.format(|out, record| {
-            let line = serde_json::json!({
-                "time": out.timestamp_millis().to_string(),
-                "level": record.level().as_str(),
-                "target": record.target(),
-                "message": record.args().to_string(),
-            });
-            writeln!(out, "{line}")
-        });
-    }
-    builder.init();
+/// Asked to end while it reads its file.
+fn leave() {
+    LOG.get().inspect(|log| log.finish());
+    print_last(final_of_nothing());
 }

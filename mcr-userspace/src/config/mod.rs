@@ -2,6 +2,7 @@
 
 mod problem;
 mod read;
+mod reserve;
 mod rule;
 mod sections;
 mod source;
@@ -9,11 +10,13 @@ mod table;
 
 pub use problem::FileProblem;
 pub use read::{load, parse, text};
+pub use reserve::CpuReserve;
 
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -73,6 +76,8 @@ pub struct Datapath {
     pub profile: Profile,
     /// Number of workers; `None` is `auto`.
     pub workers: Option<NonZeroU32>,
+    /// What they leave of their CPUs to others that want them.
+    pub cpu_reserve: CpuReserve,
 }
 
 /// `[limits]`
@@ -99,6 +104,8 @@ pub struct InterfaceConfig {
     pub mode: Option<Mode>,
     /// How its groups are asked for.
     pub membership: Membership,
+    /// How often its memberships are reported without a query; `None`: never.
+    pub rejoin: Option<Duration>,
 }
 
 /// What is asked of the kernel for an interface.

@@ -15,6 +15,9 @@ use super::{
 
 /// Syntax errors reported; with more than these it is no TOML, and no sense is looked for.
 const MAX_SYNTAX: usize = 20;
+/// Bytes of a long text that are looked at first: where these are no TOML, the rest is not parsed, since the parser keeps each of
+/// millions of errors.
+const HEAD: usize = 64 << 10;
 
 /// Reads and checks a file, all of it before any of it counts.
 ///
@@ -45,6 +48,12 @@ fn syntax_message(message: &str, about: &str) -> String {
     }
 }
 
+/// The first whole lines of a long text.
+fn head(text: &str) -> Option<&str> {
+    let head = text.get(..text.floor_char_boundary(HEAD)).filter(|head| head.len() < text.len())?;
+    Some(head.rfind('\n').map_or(head, |end| &head[..=end]))
+}
+
 /// Checks `text` as the file called `file`.
 ///
 /// # Errors
@@ -52,13 +61,16 @@ fn syntax_message(message: &str, about: &str) -> String {
 /// As [`load`].
 pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<FileProblem>> {
     let mut report = Report::new(file, text);
-    let (root, errors) = DeTable::parse_recoverable(text);
+    let head = head(text).filter(|head| DeTable::parse_recoverable(head).1.len() > MAX_SYNTAX);
+    let (root, errors) = DeTable::parse_recoverable(head.unwrap_or(text));
     for error in errors.iter().take(MAX_SYNTAX) {
         let span = error.span().unwrap_or_default();
         report.syntax(span.start, &syntax_message(error.message(), text.get(span).unwrap_or_default()));
     }
     if errors.len() > MAX_SYNTAX {
-        report.syntax(text.len(), &format!("and {} more syntax errors: is this TOML?", errors.len() - MAX_SYNTAX));
+        let least = if head.is_some() { "at least " } else { "" };
+        let more = errors.len() - MAX_SYNTAX;
+        report.syntax(text.len(), &format!("and {least}{more} more syntax errors: is this TOML?"));
         return Err(report.into_problems());
     }
     let mut root = Table::root(root.get_ref());

@@ -1,11 +1,11 @@
 //! The sections beside the rules.
 
-use std::{collections::HashMap, num::NonZeroU32, path::PathBuf};
+use std::{collections::HashMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
 use super::{
-    Daemon, Datapath, InterfaceConfig, Limits,
+    CpuReserve, Daemon, Datapath, InterfaceConfig, Limits, Membership,
     problem::Report,
     table::{At, Table},
 };
@@ -20,6 +20,8 @@ const MAX_WORKERS: i64 = 1024;
 const MAX_FRAMES: i64 = 1 << 24;
 /// `sun_path` less its final NUL, unix(7).
 const MAX_SOCKET_PATH: usize = 107;
+/// How often memberships may be repeated: at each look around at most, and before a switch's own hour of patience ends.
+const REJOIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3600)];
 
 pub(super) fn read_daemon(mut table: Table<'_>, report: &mut Report) -> Daemon {
     let mut daemon = Daemon::default();
@@ -41,11 +43,16 @@ pub(super) fn read_daemon(mut table: Table<'_>, report: &mut Report) -> Daemon {
 }
 
 pub(super) fn read_datapath(mut table: Table<'_>, report: &mut Report) -> Datapath {
-    let datapath = Datapath {
+    let mut datapath = Datapath {
         mode: choice(&mut table, "mode", report).unwrap_or_default(),
         profile: choice(&mut table, "profile", report).unwrap_or_default(),
         workers: auto_or(&mut table, "workers", MAX_WORKERS, report).and_then(NonZeroU32::new),
+        cpu_reserve: CpuReserve::default(),
     };
+    if let Some(At { value, at }) = table.text("cpu_reserve", report) {
+        let reserve = value.parse().map_err(|error| format!("`{}`: {error}", shown(&value)));
+        datapath.cpu_reserve = report.take(at, &table.key("cpu_reserve"), reserve).unwrap_or_default();
+    }
     table.finish(report);
     datapath
 }
@@ -77,6 +84,7 @@ pub(super) fn read_interfaces(tables: Vec<Table<'_>>, report: &mut Report) -> Ve
         };
         let mode = choice(&mut table, "mode", report);
         let membership = choice(&mut table, "membership", report).unwrap_or_default();
+        let rejoin = rejoin(&mut table, membership, report);
         if let Some((name, at)) = name {
             if let Some(first) = seen.get(&name) {
                 report.problem(
@@ -86,12 +94,27 @@ pub(super) fn read_interfaces(tables: Vec<Table<'_>>, report: &mut Report) -> Ve
                 );
             }
             seen.entry(name.clone()).or_insert(key);
-            interfaces.push(InterfaceConfig { name, mode, membership });
+            interfaces.push(InterfaceConfig { name, mode, membership, rejoin });
         }
         table.finish(report);
         report.bound();
     }
     interfaces
+}
+
+/// How often memberships are repeated; `None` when absent, or after a problem.
+fn rejoin(table: &mut Table<'_>, membership: Membership, report: &mut Report) -> Option<Duration> {
+    let At { value, at } = table.text("rejoin", report)?;
+    let every = match humantime::parse_duration(&value) {
+        _ if membership != Membership::Join => {
+            Err("repeats the reports of membership = \"join\", and this interface joins nothing; leave it out"
+                .to_owned())
+        }
+        Ok(every) if (REJOIN[0]..=REJOIN[1]).contains(&every) => Ok(every),
+        Ok(_) => Err(format!("`{}` is not between \"1s\" and \"1h\"; \"30s\" suits most switches", shown(&value))),
+        Err(_) => Err(format!("`{}` is not a duration; write one such as \"30s\"", shown(&value))),
+    };
+    report.take(at, &table.key("rejoin"), every)
 }
 
 /// One of the words of `T`; `None` when absent, or after a problem.

@@ -9,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Largest file that is read, in bytes: some 200,000 rules.
-const MAX_SIZE: u64 = 64 << 20;
+/// Largest file that is read, in bytes: some 100,000 rules.
+const MAX_SIZE: u64 = 32 << 20;
+/// Most marks that divide it into lines, keys and values: as many rules as the size allows have fewer. The parser takes some hundred
+/// bytes for each, and time.
+const MAX_MARKS: usize = 5_000_000;
 /// How long a pipe may take to say all.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between looks at a pipe that has nothing yet.
@@ -45,6 +48,9 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     patient.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(format!("is larger than {} MiB; is it a configuration file?", MAX_SIZE >> 20));
+    }
+    if bytes.iter().filter(|byte| b"\n=,[{.".contains(byte)).count() > MAX_MARKS {
+        return Err(format!("has more than {MAX_MARKS} lines, keys and values; is it a configuration file?"));
     }
     if bytes.is_empty() && kind.is_fifo() {
         return Err("is a pipe that nobody writes to; name a configuration file".to_owned());

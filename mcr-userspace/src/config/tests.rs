@@ -36,6 +36,7 @@ fn every_key_is_read() {
         [datapath]
         mode = "zerocopy"
         profile = "low-latency"
+        cpu_reserve = "10%"
         workers = 2
         [limits]
         rules = 10
@@ -61,9 +62,18 @@ fn every_key_is_read() {
     "#;
     let Config { daemon, datapath, limits, interfaces, rules } = parse("f", text).expect("in order").config;
     assert_eq!((daemon.control_socket, daemon.metrics_listen), ("/tmp/s".into(), "127.0.0.1:9469".parse().ok()));
-    assert_eq!(datapath, Datapath { mode: Mode::Zerocopy, profile: Profile::LowLatency, workers: NonZeroU32::new(2) });
+    assert_eq!(
+        datapath,
+        Datapath {
+            mode: Mode::Zerocopy,
+            profile: Profile::LowLatency,
+            workers: NonZeroU32::new(2),
+            cpu_reserve: "10%".parse().expect("in order"),
+        }
+    );
     assert_eq!(limits, Limits { rules: 10, frames: Some(4096) });
-    let interface = |name: &str, mode, membership| InterfaceConfig { name: name.into(), mode, membership };
+    let interface =
+        |name: &str, mode, membership| InterfaceConfig { name: name.into(), mode, membership, rejoin: None };
     assert_eq!(
         interfaces,
         [interface("veth1", Some(Mode::Copy), Membership::Allmulticast), interface("veth2", None, Membership::Join)]
@@ -94,6 +104,7 @@ metrics_listen = \"localhost\"
 mode = \"fast\"
 profile = true
 workers = 0
+cpu_reserve = \"70%\"
 [limits]
 rules = 0
 frames = \"some\"
@@ -122,9 +133,9 @@ match = { interface = \"e0\", group = \"239.1.1.1\" }
 output = [{ interface = \"e1\" }]
 ";
     let wanted = "1: deamon|3: daemon.control_socket|4: daemon.metrics_listen|6: datapath.mode|7: datapath.profile|\
-        8: datapath.workers|10: limits.rules|11: limits.frames|12: interface[0].name|15: interface[1].name|\
-        19: interface[3].name|21: rule[0].match.group|21: rule[0].match.prot|22: rule[0].output[1]|\
-        22: rule[0].output[0].ttl|22: rule[0].output[0].port|28: rule[2].name|33: rule[3].match";
+        8: datapath.workers|9: datapath.cpu_reserve|11: limits.rules|12: limits.frames|13: interface[0].name|\
+        16: interface[1].name|20: interface[3].name|22: rule[0].match.group|22: rule[0].match.prot|\
+        23: rule[0].output[1]|23: rule[0].output[0].ttl|23: rule[0].output[0].port|29: rule[2].name|34: rule[3].match";
     let mut found = places(text);
     let mut wanted: Vec<&str> = wanted.split('|').collect();
     assert!(found.is_sorted_by_key(|place| place.split(':').next().and_then(|line| line.parse::<usize>().ok())));
@@ -133,6 +144,26 @@ output = [{ interface = \"e1\" }]
     assert_eq!(found, wanted);
     let first = parse("f", text).expect_err("wrong")[0].to_string();
     assert_eq!(first, "f:1: deamon: unknown key; did you mean `daemon`?");
+}
+
+#[test]
+fn memberships_are_repeated_where_there_are_some() {
+    let interface = |words: &str| parse("f", &format!("[[interface]]\nname = \"e0\"\n{words}\n"));
+    let every = |words: &str| interface(words).map(|loaded| loaded.config.interfaces[0].rejoin);
+    assert_eq!(every("rejoin = \"30s\""), Ok(Some(Duration::from_secs(30))));
+    assert_eq!(every("membership = \"join\"\nrejoin = \"1m 5s\""), Ok(Some(Duration::from_secs(65))));
+    for (words, part) in [
+        ("rejoin = 30", "it must be a string"),
+        ("rejoin = \"soon\"", "`soon` is not a duration"),
+        ("rejoin = \"999ms\"", "not between"),
+        ("rejoin = \"0s\"", "not between"),
+        ("rejoin = \"9999999 years\"", "not between"),
+        ("membership = \"none\"\nrejoin = \"30s\"", "joins nothing"),
+        ("rejoin = \"30s\"\nmembership = \"allmulticast\"", "joins nothing"),
+    ] {
+        let problem = interface(words).expect_err(words).remove(0);
+        assert!(problem.key == "interface[0].rejoin" && problem.message.contains(part), "{words}: {problem}");
+    }
 }
 
 #[test]
@@ -194,8 +225,26 @@ fn what_is_no_file_is_one_clear_line() {
     std::fs::write(&path, b"# fine\n\xff").expect("a file");
     assert_eq!(why(&path), format!("{}:2: is not UTF-8 text; is it a configuration file?", path.display()));
     let large = std::fs::File::create(&path).expect("a file");
-    large.set_len((64 << 20) + 1).expect("a hole");
-    assert!(why(&path).contains("larger than 64 MiB"));
+    large.set_len((32 << 20) + 1).expect("a hole");
+    assert!(why(&path).contains("larger than 32 MiB"));
+    for marks in ["a=[[],", "a.b.c.d=1\n", "a\n"] {
+        std::fs::write(&path, marks.repeat(20_000_000 / marks.len())).expect("a file");
+        assert!(why(&path).contains("more than 5000000 lines, keys and values"), "{marks}");
+    }
+}
+
+/// 20, and how many more there are.
+const MAX_SYNTAX_TOLD: usize = 21;
+
+/// Of a long text that is no TOML the head alone is parsed; an error beyond it is found as ever.
+#[test]
+fn long_rubbish_is_known_by_its_head() {
+    let problems = parse("f", &"a\n".repeat(1_000_000)).expect_err("no TOML");
+    assert_eq!(problems.len(), MAX_SYNTAX_TOLD, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.message.contains("and at least ")), "{problems:?}");
+    let late = format!("{}\nwrong\n", "# fine\n".repeat(100_000));
+    let problems = parse("f", &late).expect_err("one error");
+    assert_eq!((problems.len(), problems[0].line), (1, 100_002), "{problems:?}");
 }
 
 /// The bounds are for a loaded machine and a debug build.

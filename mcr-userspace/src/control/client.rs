@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use socket2::{Domain, SockAddr, Socket, Type};
+
 use super::protocol::{Request, Response};
 use crate::config::DEFAULT_SOCKET;
 
@@ -47,8 +49,14 @@ impl Client {
     ///
     /// Nothing is there, nobody serves it, it is no socket, or it may not be opened.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).map_err(|error| unreachable(path, &error))?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(|error| unreachable(path, &error))?;
+        let connect = || {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            // It bounds the connecting, too (`unix_stream_connect()`, net/unix/af_unix.c).
+            socket.set_write_timeout(Some(PATIENCE))?;
+            socket.connect(&SockAddr::unix(path)?)?;
+            Ok(UnixStream::from(socket))
+        };
+        let stream = connect().map_err(|error: io::Error| unreachable(path, &error))?;
         Ok(Self { path: path.to_owned(), reader: BufReader::new(stream) })
     }
 
@@ -104,6 +112,12 @@ fn unreachable(path: &Path, error: &io::Error) -> ClientError {
         }
         (ErrorKind::ConnectionRefused, _) => {
             format!("nobody serves {shown}; is mcrd running? (--socket or ${SOCKET_VARIABLE} names another)")
+        }
+        (ErrorKind::WouldBlock, _) => {
+            format!(
+                "the daemon at {shown} takes no connection within {} seconds; its log may say why",
+                PATIENCE.as_secs()
+            )
         }
         _ => format!("cannot connect to {shown}: {error}; check --socket"),
     })

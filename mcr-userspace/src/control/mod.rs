@@ -2,5 +2,7 @@
 
 pub mod client;
 pub mod protocol;
+mod looks;
+mod reply;
 pub mod server;
 mod socket;

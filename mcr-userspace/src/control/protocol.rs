@@ -1,5 +1,9 @@
 //! What travels over the control socket: one JSON object a line, a request and then its response.
 
+mod host;
+
+pub use host::{OwnHostKind, OwnHostView, QueriesView};
+
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -346,6 +350,15 @@ pub struct StreamView {
     pub silent_seconds: Option<f64>,
 }
 
+/// How workers share their CPUs with others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// Percent of each worker's CPU that is left to others that want it.
+    pub cpu_reserve_percent: u8,
+    /// Workers that spin, each on a CPU of its own; all others sleep in between.
+    pub spinning: u32,
+}
+
 /// `mcrctl --json status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -357,6 +370,8 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// `efficient` or `low-latency`.
     pub profile: String,
+    /// How workers share their CPUs; `null` until there are some.
+    pub scheduling: Option<Scheduling>,
     /// The configuration file, where one was given.
     pub config: Option<String>,
     /// Each interface that has sockets.
@@ -365,6 +380,12 @@ pub struct Status {
     pub workers: Vec<WorkerStats>,
     /// What the host is a member of.
     pub memberships: Vec<MembershipView>,
+    /// Who asks for that.
+    #[serde(default)]
+    pub queries: Vec<QueriesView>,
+    /// Who on this host is not served.
+    #[serde(default)]
+    pub own_host: Vec<OwnHostView>,
     /// Rules that are held, waiting ones included.
     pub rules: u64,
     /// Each of them.

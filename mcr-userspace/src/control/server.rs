@@ -2,26 +2,33 @@
 
 use std::{
     collections::HashMap,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
+    looks::Looks,
     protocol::{MAX_REQUEST, Request, Response},
+    reply,
     socket::SocketFile,
 };
+use crate::{kernel::descriptors, memory};
 
-/// Connections at once.
+/// Connections at once, where the limit on descriptors allows as many.
 pub const MAX_CONNECTIONS: usize = 64;
+/// Bytes of an answer after which what it took is returned to the kernel.
+const LARGE: usize = 1 << 20;
 /// A connection that asks nothing for this long is closed.
 const IDLE: Duration = Duration::from_secs(600);
 /// A client that does not take its answer for this long is left.
 const SLOW: Duration = Duration::from_secs(10);
+/// Between two lines of the log that say that no connection can be taken.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long a stop waits for answers in the making.
 const STOP: Duration = Duration::from_secs(2);
 
@@ -67,7 +74,7 @@ impl Server {
     /// Serves it from threads of its own.
     pub fn serve(self, handler: Arc<dyn Handler>) -> ServerHandle {
         let listener = Arc::new(self.listener);
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::new(descriptors::share(MAX_CONNECTIONS)));
         let accepting = {
             let (listener, connections) = (Arc::clone(&listener), Arc::clone(&connections));
             thread::spawn(move || accept(&listener, &connections, &handler))
@@ -97,15 +104,16 @@ impl Drop for ServerHandle {
 }
 
 /// The open connections.
-#[derive(Default)]
 struct Connections {
+    most: usize,
     state: Mutex<State>,
     one_ended: Condvar,
+    looks: Looks,
 }
 
 #[derive(Default)]
 struct State {
-    open: HashMap<u64, UnixStream>,
+    open: HashMap<u64, Arc<UnixStream>>,
     next: u64,
     closed: bool,
 }
@@ -117,20 +125,24 @@ struct Seat {
 }
 
 impl Connections {
+    fn new(most: usize) -> Self {
+        Self { most, state: Mutex::default(), one_ended: Condvar::new(), looks: Looks::default() }
+    }
+
     /// Threads that panicked left no connection half written: the map is whole at any time.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A seat for `stream`, if one is free.
-    fn admit(self: &Arc<Self>, stream: &UnixStream) -> Option<Seat> {
+    fn admit(self: &Arc<Self>, stream: &Arc<UnixStream>) -> Option<Seat> {
         let mut state = self.state();
-        if state.closed || state.open.len() >= MAX_CONNECTIONS {
+        if state.closed || state.open.len() >= self.most {
             return None;
         }
         let id = state.next;
         state.next += 1;
-        state.open.insert(id, stream.try_clone().ok()?);
+        state.open.insert(id, stream.clone());
         Some(Seat { connections: Arc::clone(self), id })
     }
 
@@ -165,24 +177,29 @@ impl Drop for Seat {
 }
 
 fn accept(listener: &UnixListener, connections: &Arc<Connections>, handler: &Arc<dyn Handler>) {
+    let mut said: Option<Instant> = None;
     loop {
         match listener.accept() {
-            Ok((stream, _)) => admit(stream, connections, handler),
+            Ok((stream, _)) => admit(Arc::new(stream), connections, handler),
             Err(_) if connections.is_closed() => return,
             Err(error) => {
                 // Out of descriptors or memory: others may give some back.
-                log::warn!("control socket: cannot take a connection: {error}");
+                if said.is_none_or(|said| said.elapsed() >= QUIET) {
+                    said = Some(Instant::now());
+                    log::warn!("control socket: no connection can be taken for now: {error}");
+                }
                 thread::sleep(Duration::from_millis(100));
             }
         }
     }
 }
 
-fn admit(stream: UnixStream, connections: &Arc<Connections>, handler: &Arc<dyn Handler>) {
+fn admit(stream: Arc<UnixStream>, connections: &Arc<Connections>, handler: &Arc<dyn Handler>) {
     let Some(seat) = connections.admit(&stream) else {
-        let full = format!("{MAX_CONNECTIONS} connections are open, which is the most at once; try again later");
+        let most = connections.most;
+        let full = format!("{most} connections are open, which is the most at once; try again later");
         // One line fits the socket's buffer, so this does not wait for the client.
-        answer(&stream, &Response::refused(full)).ok();
+        reply::write(&stream, &Response::refused(full)).ok();
         return;
     };
     let handler = Arc::clone(handler);
@@ -211,19 +228,18 @@ fn converse(stream: &UnixStream, handler: &dyn Handler, connections: &Connection
         }
         if line.len() > MAX_REQUEST {
             // Where the next request starts is unknown.
-            return answer(stream, &Response::usage(format!("a request is one line of at most {MAX_REQUEST} bytes")));
+            let long = Response::usage(format!("a request is one line of at most {MAX_REQUEST} bytes"));
+            return reply::write(stream, &long).map(drop);
         }
         let response = match serde_json::from_slice(&line) {
-            Ok(request) => handler.handle(request),
-            Err(error) => Response::usage(format!("not a request: {error}; see docs/protocol.md")),
+            Ok(request) => connections.looks.answer(request, |request| handler.handle(request)),
+            Err(error) => Arc::new(Response::usage(format!("not a request: {error}; see docs/protocol.md"))),
         };
-        answer(stream, &response)?;
+        let written = reply::write(stream, &response)?;
+        drop(response);
+        if written > LARGE {
+            memory::give_back();
+        }
     }
     Ok(())
-}
-
-fn answer(mut stream: &UnixStream, response: &Response) -> io::Result<()> {
-    let mut line = serde_json::to_vec(response)?;
-    line.push(b'\n');
-    stream.write_all(&line)
 }

@@ -1,11 +1,11 @@
 //! The control socket's file: made without a moment in which others could connect, and removed only by its maker.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, MetadataExt},
-        net::{UnixListener, UnixStream},
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
     thread,
@@ -18,9 +18,11 @@ use rustix::{
     thread::UnshareFlags,
 };
 
+use socket2::{Domain, SockAddr, Socket, Type};
+
 use super::server::ServerError;
 
-/// How long another daemon that opens its socket in the same directory is waited for.
+/// How long another daemon that opens the same socket is waited for.
 const LOCK: Duration = Duration::from_secs(2);
 
 /// A socket's file, removed on drop unless another has taken its place.
@@ -50,7 +52,7 @@ impl SocketFile {
             .create(directory)
             .map_err(|error| failed("cannot make the directory of", &error))?;
         // Two daemons that start at once must not both find the old socket dead and remove each other's.
-        let _lock = lock(directory).map_err(|error| failed("cannot lock the directory of", &error))?;
+        let _lock = Lock::take(path).map_err(|error| failed("cannot lock", &error))?;
         clear(path)?;
         let listener = bind_private(path).map_err(|error| failed("cannot make the control socket", &error))?;
         let identity = identity(path).map_err(|error| failed("cannot find the control socket just made", &error))?;
@@ -70,23 +72,68 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// The lock ends with the file that is returned.
-fn lock(directory: &Path) -> io::Result<File> {
-    let file = File::open(directory)?;
-    let until = Instant::now() + LOCK;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
-            result => return result.map(|()| file).map_err(io::Error::from),
+/// The right to look at the socket's file and to put another in its place. It ends when this is dropped.
+///
+/// It is a lock on a file that no other user can open: one on a directory, or on a file that others may read, is anybody's.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    fn take(socket: &Path) -> io::Result<Self> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let until = Instant::now() + LOCK;
+        loop {
+            let file = private(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever had it before has deleted it.
+                Ok(()) if !is_at(&file, &path) => {}
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+                result => return result.map(|()| Self { path, _file: file }).map_err(io::Error::from),
+            }
         }
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still locked: the next one finds out that it is gone.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Opens, or makes, a file that this user alone can open.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    let own = rustix::process::geteuid().as_raw();
+    if !found.is_file() || found.uid() != own || found.mode() & 0o077 != 0 {
+        let why = format!("{} is not a file of user {own} alone; remove it", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    Ok(file)
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let of_file = file.metadata().map(|found| (found.dev(), found.ino()));
+    of_file.is_ok_and(|own| identity(path).is_ok_and(|found| found == own))
 }
 
 /// Removes a socket that nobody serves.
 fn clear(path: &Path) -> Result<(), ServerError> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
-        Err(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(ServerError(format!(
+                "cannot tell whether {shown} exists: {error}; choose another socket with --control-socket"
+            )));
+        }
         Ok(found) if !found.file_type().is_socket() => {
             return Err(ServerError(format!(
                 "{shown} exists and is not a socket; remove it, or choose another with --control-socket"
@@ -94,7 +141,7 @@ fn clear(path: &Path) -> Result<(), ServerError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    match connect(path) {
         Ok(stream) => {
             // For a client, the credentials are those of whoever called listen(2).
             let owner = match rustix::net::sockopt::socket_peercred(&stream) {
@@ -105,12 +152,23 @@ fn clear(path: &Path) -> Result<(), ServerError> {
                 "{owner} already serves {shown}; stop it, or choose another socket with --control-socket"
             )))
         }
+        // Somebody listens, and takes no connection.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(ServerError(format!(
+            "another process already serves {shown}, and answers nobody; end it (`ss -xlp src {shown}` names it), or choose another socket with --control-socket"
+        ))),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
             .map_err(|error| ServerError(format!("cannot remove {shown}, which nobody serves any more: {error}"))),
         Err(error) => Err(ServerError(format!(
             "cannot tell whether a daemon serves {shown}: {error}; choose another socket with --control-socket"
         ))),
     }
+}
+
+/// Connects without waiting: `WouldBlock` where as many connections wait to be taken as may (unix(7)).
+fn connect(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket)
 }
 
 /// Binds under a umask that is this call's alone: the process's is shared with threads that may be making files.

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::{
     config::FileProblem,
     control::protocol::{
-        ChangeKind, ChangeView, Dropped, InterfaceStats, MembershipView, Response, RuleView, Stats, Status, StreamView,
-        WorkerStats,
+        ChangeKind, ChangeView, Dropped, InterfaceStats, MembershipView, Response, RuleView, Scheduling, Stats, Status,
+        StreamView, WorkerStats,
     },
     rules::spec::{MatchSpec, OutputSpec},
 };
@@ -220,6 +220,13 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         status.rules
     )?;
     writeln!(out, "configuration: {}", status.config.as_deref().unwrap_or("none"))?;
+    if let Some(Scheduling { cpu_reserve_percent, spinning }) = &status.scheduling {
+        let workers = status.workers.len();
+        writeln!(
+            out,
+            "workers: {workers}, of which {spinning} spin; {cpu_reserve_percent}% of each one's CPU is left to others"
+        )?;
+    }
     let columns = ["INTERFACE", "DRIVER", "QUEUES", "XDP", "XSK", "RX FRAMES", "TX FRAMES", "WHY"];
     let interfaces = status.interfaces.iter().map(|interface: &InterfaceStats| {
         let reason = if interface.xsk_reason.is_empty() { "-" } else { &interface.xsk_reason };

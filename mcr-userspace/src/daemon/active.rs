@@ -4,7 +4,11 @@ use std::{
     ops::AddAssign,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed},
+            fence,
+        },
     },
 };
 
@@ -93,11 +97,11 @@ impl Active {
         self.lost.fetch_max(steered.saturating_sub(received), Relaxed);
     }
 
-    /// All counters now.
-    pub fn read(&self) -> Reading {
+    /// All counters now; `steered` asks the kernel what it has steered.
+    pub fn read(&self, steered: impl FnOnce() -> FlowCount) -> Reading {
         let mut reading = Reading {
-            matched_packets: self.steered_packets.load(Relaxed),
-            matched_bytes: self.steered_bytes.load(Relaxed),
+            matched_packets: 0,
+            matched_bytes: 0,
             dropped: [0; RuleDrop::COUNT],
             outputs: vec![OutputReading::default(); self.rule.outputs.len()],
         };
@@ -116,10 +120,13 @@ impl Active {
                 sum.offered += output.offered.get();
             }
         }
-        // What has been received was steered, even if the kernel has not been asked since.
         let received: u64 = self.counters.iter().map(|counters| counters.received.get()).sum();
         let lost = reading.dropped[RuleDrop::RxRing as usize];
-        reading.matched_packets = reading.matched_packets.max(received + lost);
+        // The kernel last: what has been received was steered before, and its bytes come with its packets.
+        fence(Acquire);
+        self.note_steered(steered());
+        reading.matched_packets = self.steered_packets.load(Relaxed).max(received + lost);
+        reading.matched_bytes = self.steered_bytes.load(Relaxed);
         reading
     }
 }

@@ -7,7 +7,7 @@ use super::{
     sockets::queues,
 };
 use crate::{
-    kernel::{memory, nic::Nic},
+    kernel::{memory, netdev::xdp_features, nic::Nic},
     xsk::umem::SMALL_FRAME,
 };
 
@@ -27,6 +27,11 @@ pub fn auto_limit(workers: u32) -> u32 {
     let frames = memory::limit() / MEMORY_PART / u64::from(workers.max(1)) / u64::from(SMALL_FRAME);
     // xsk-rs and the kernel count frames in 32 bits.
     frames.clamp(u64::from(IN_HAND), u64::from(u32::MAX >> 8)) as u32
+}
+
+/// Bytes of the smallest UMEM that is made under this limit of frames.
+pub fn least_memory(limit: Option<u32>) -> u64 {
+    u64::from(limit.unwrap_or(MIN_UMEM).min(MIN_UMEM)) * u64::from(SMALL_FRAME)
 }
 
 /// How many frames of 2,048 bytes so many of this size are.
@@ -56,7 +61,7 @@ impl Budget {
     }
 
     /// The quota of each of all interfaces that are known at once, with room for one more pair of them.
-    pub fn quota_of_all(self, known: &[(Nic, Role)], workers: u32) -> Halvings {
+    fn quota_of_all(self, known: &[WithSize], workers: u32) -> Halvings {
         let left = self.limit.min(GENEROUS).saturating_sub(self.used);
         // A UMEM is shared by a few interfaces.
         largest_within(left, |halvings| needs_of_all(known, workers, halvings, IN_HAND / 4))
@@ -75,8 +80,9 @@ pub struct Known {
 impl Known {
     /// For all of these.
     pub fn new(budget: Budget, known: &[(Nic, Role)], workers: u32) -> Self {
-        let quota = budget.quota_of_all(known, workers);
-        Self { quota, expected: needs_of_all(known, workers, quota, IN_HAND / 4) }
+        let known = sized(known);
+        let quota = budget.quota_of_all(&known, workers);
+        Self { quota, expected: needs_of_all(&known, workers, quota, IN_HAND / 4) }
     }
 }
 
@@ -101,15 +107,24 @@ pub fn partner(role: Role, quota: Halvings) -> u32 {
 
 /// What one worker needs, at the least quota, for all these interfaces: a limit of so many is enough.
 pub fn enough_for(known: &[(Nic, Role)], workers: u32) -> u32 {
-    needs_of_all(known, workers, Halvings::LEAST, IN_HAND).next_multiple_of(1024)
+    needs_of_all(&sized(known), workers, Halvings::LEAST, IN_HAND).next_multiple_of(1024)
+}
+
+/// An interface, what it is for, and the bytes of its frames.
+type WithSize<'a> = (&'a Nic, Role, u32);
+
+/// Interfaces with the bytes of their frames, should those get zero-copy whose drivers have it.
+fn sized(known: &[(Nic, Role)]) -> Vec<WithSize<'_>> {
+    let has_zero_copy = |nic: &Nic| xdp_features(nic.ifindex).is_ok_and(|features| features.zero_copy);
+    known.iter().map(|(nic, role)| (nic, *role, frame_size(nic, has_zero_copy(nic)))).collect()
 }
 
 /// What the busiest worker needs for all of them and one more pair, with so many frames in hand for each.
-fn needs_of_all(known: &[(Nic, Role)], workers: u32, halvings: Halvings, in_hand: u32) -> u32 {
-    let of = |(nic, role): &(Nic, Role)| {
+fn needs_of_all(known: &[WithSize], workers: u32, halvings: Halvings, in_hand: u32) -> u32 {
+    let of = |(nic, role, frame_size): &WithSize| {
         let queues: Vec<u32> = queues(nic, *role, workers).collect();
         let most = halvings.needs(*role, &queues, workers).into_iter().max().unwrap_or(0);
-        units(most + in_hand, frame_size(nic))
+        units(most + in_hand, *frame_size)
     };
     known.iter().map(of).fold(halvings.pair() + IN_HAND, u32::saturating_add)
 }

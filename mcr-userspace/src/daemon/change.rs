@@ -73,6 +73,11 @@ impl State {
     /// A new rule is in place before an old one goes, so that a packet that both match, or that a renamed rule matches, finds one of
     /// them at any moment. Where slots are short, the rules that were replaced so far go first, and then the deleted ones.
     pub fn apply_all(&mut self, changes: &[Change]) -> Vec<String> {
+        self.apply_seen(changes, &mut Seen::default())
+    }
+
+    /// The same, with interfaces as they were seen by changes before these.
+    pub fn apply_seen(&mut self, changes: &[Change], seen: &mut Seen) -> Vec<String> {
         let mut coming = Vec::new();
         let mut deleted = Vec::new();
         for change in changes {
@@ -86,7 +91,6 @@ impl State {
         if let Err(error) = self.flows.announce(coming.iter().map(|(rule, _)| &rule.matcher)) {
             log::error!("telling the kernel of new shapes of rules: {error}");
         }
-        let seen = &mut Seen::default();
         let mut warnings = Vec::new();
         let mut replaced = Vec::new();
         for (rule, mut live) in coming {
@@ -131,13 +135,16 @@ impl State {
         warning
     }
 
-    /// Looks around: interfaces that have changed, rules that wait for one, losses that have a remedy.
-    pub fn tick(&mut self) {
+    /// Looks around: interfaces that have changed, rules that wait for one, losses that have a remedy. `has_news`: the kernel has told
+    /// of a change.
+    pub fn tick(&mut self, has_news: bool) {
         self.follow();
+        self.judge_zero_copy();
         // Before rules wake: an interface that was away for a moment may be back under its index, and has no memberships.
         self.members.tick();
-        self.wake_waiting();
+        self.wake_waiting(has_news);
         self.say_expired();
+        self.say_oversize();
         self.hear();
         if let Err(error) = self.flows.tidy() {
             log::error!("tidying the kernel's table of shapes: {error}");

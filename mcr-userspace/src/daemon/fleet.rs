@@ -1,7 +1,6 @@
 //! The workers: made with the first interface, as many as were fixed at start.
 
 use std::{
-    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -15,27 +14,27 @@ use anyhow::Context;
 
 use super::{
     budget::{Budget, Known},
+    cpus::{Cpus, Seats},
     fit::Plan,
-    run::give_memory_back,
     sockets::Promise,
     stock::Stock,
 };
 use crate::{
-    config::Profile,
+    config::{CpuReserve, Profile},
     forward::{
         counters::WorkerCounters,
         mailbox::{Command, Post, mailbox},
         worker::Worker,
     },
-    kernel::grace,
+    kernel::{grace, sched},
     xsk::port::Port,
 };
 
 /// How long a worker may take to answer: only one that the scheduler starves for this long does not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The workers' nice value.
-const NICE: libc::c_int = -20;
+/// The nice value of a worker that sleeps in between.
+const FIRST: i32 = -20;
 
 /// Ends the daemon when a worker panics: it could not keep running, and says so with its exit code.
 struct Alarm(u32);
@@ -63,7 +62,7 @@ pub struct Handle {
     pub post: Post,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
-    /// The CPU it is bound to.
+    /// The CPU it is bound to, and spins on; `None`: it waits as in `efficient`.
     pub cpu: Option<u32>,
     thread: Option<JoinHandle<Vec<Port>>>,
 }
@@ -81,13 +80,36 @@ pub struct Fleet {
     pub known: Option<Known>,
     /// The limit that is enough for all interfaces that were known when the daemon started.
     pub enough: u32,
+    /// Why not all workers spin that should, in one line.
+    pub warning: Option<String>,
 }
 
 impl Fleet {
     /// Starts the workers, without memory and sockets.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
-        let handles = (0..plan.workers).map(|id| start_worker(id, &plan)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { handles, stocks: Vec::new(), plan, known: None, enough: 0 })
+        let cpus = Cpus::ask().context("asking which CPUs mcrd may run on")?;
+        let Seats { spinning, rest, warning } = cpus.seats(plan.profile, plan.workers);
+        if !spinning.is_empty() {
+            // A spinning worker's CPU is no place for a thread that others wait for.
+            sched::bind_all(&rest).with_context(|| format!("binding mcrd to CPUs {rest:?}"))?;
+        }
+        let mut fleet = Self { handles: Vec::new(), stocks: Vec::new(), plan, known: None, enough: 0, warning };
+        for id in 0..plan.workers {
+            fleet.handles.push(start_worker(id, spinning.get(id as usize).copied(), plan.reserve)?);
+        }
+        log::info!(
+            "workers: {}, of which {} spin; {} of each one's CPU is left to others that want it",
+            plan.workers,
+            fleet.spinning(),
+            plan.reserve
+        );
+        fleet.warning.iter().for_each(|warning| log::warn!("{warning}"));
+        Ok(fleet)
+    }
+
+    /// How many workers spin.
+    pub fn spinning(&self) -> usize {
+        self.handles.iter().filter(|handle| handle.cpu.is_some()).count()
     }
 
     /// Waits until every packet that the kernel has steered by now, and not lost, has been handled; whether that was so in time.
@@ -121,6 +143,22 @@ impl Fleet {
     pub fn stock_with(&self, zero_copy: bool, frame_size: u32, needs: &[u32]) -> Option<usize> {
         let fits = |stock: &Stock| stock.takes(zero_copy, frame_size) && stock.has(needs);
         self.stocks.iter().rposition(|stock| stock.as_ref().is_some_and(fits))
+    }
+
+    /// Why an interface of this kind and with frames of this size shares no stock that there is; `None` where there is none.
+    pub fn why_another(&self, zero_copy: bool, frame_size: u32) -> Option<&'static str> {
+        let alike: Vec<&Stock> = self.stocks.iter().flatten().filter(|stock| stock.zero_copy == zero_copy).collect();
+        if alike.is_empty() {
+            let none_alike = "none may be both zero-copy and copied";
+            return self.stocks.iter().any(Option::is_some).then_some(none_alike);
+        }
+        Some(if alike.iter().any(|stock| stock.takes(zero_copy, frame_size)) {
+            "those that there are have no room left"
+        } else if alike.iter().all(|stock| stock.frame_size != frame_size) {
+            "they are of another size"
+        } else {
+            "the interface that held the others' is gone"
+        })
     }
 
     /// The number for a new stock.
@@ -165,7 +203,7 @@ impl Fleet {
             if forgotten.len() == self.handles.len() {
                 self.stocks[number] = None;
                 // What describes the frames takes memory too, at the workers.
-                give_memory_back();
+                crate::memory::give_back();
             }
         }
     }
@@ -223,60 +261,40 @@ pub fn answers<T>() -> (Sender<T>, Receiver<T>) {
     channel()
 }
 
-fn start_worker(id: u32, plan: &Plan) -> anyhow::Result<Handle> {
+/// Starts worker `id`, which spins on `cpu`, or waits as in `efficient` where there is none.
+fn start_worker(id: u32, cpu: Option<u32>, reserve: CpuReserve) -> anyhow::Result<Handle> {
     let counters = Arc::new(WorkerCounters::default());
     let (post, mailbox) = mailbox().context("making a worker's mailbox")?;
     let worker = Worker::new(id, counters.clone(), mailbox);
-    let profile = plan.profile;
-    let cpu = (profile == Profile::LowLatency).then(|| cpu_for(id)).flatten();
+    let (tell, told) = answers();
     let thread = thread::Builder::new().name(format!("mcr-worker-{id}")).spawn(move || {
-        if let Some(cpu) = cpu
-            && let Err(error) = bind_to_cpu(cpu)
-        {
-            log::warn!("worker {id} stays unbound: CPU {cpu}: {error}");
-        }
         let _alarm = Alarm(id);
-        prefer();
-        worker.run(profile)
+        let cpu = cpu.filter(|cpu| is_bound(*cpu));
+        let (profile, nice) = match cpu {
+            Some(_) => (Profile::LowLatency, sched::nice_that_leaves(reserve.share())),
+            None => (Profile::Efficient, FIRST),
+        };
+        prefer(nice);
+        // Whoever started it waits.
+        let _ = tell.send(cpu);
+        worker.run(profile, reserve.share())
     })?;
+    let cpu = told.recv().context("a worker ended at its start")?;
     Ok(Handle { post, counters, cpu, thread: Some(thread) })
 }
 
-/// CPUs that this process may run on.
-pub fn allowed_cpus() -> Vec<u32> {
-    // SAFETY: all zero is an empty set, and the kernel fills at most its size.
-    let set = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
-        set
-    };
-    // SAFETY: the indices are within the set.
-    (0..libc::CPU_SETSIZE as u32).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu as usize, &set) }).collect()
-}
-
-/// A spinning worker's CPU: from the last one down, since the first ones serve most interrupts.
-fn cpu_for(id: u32) -> Option<u32> {
-    let cpus = allowed_cpus();
-    cpus.len().checked_sub(1 + id as usize).map(|at| cpus[at])
+/// Binds the calling worker to a CPU; whether it is then.
+fn is_bound(cpu: u32) -> bool {
+    sched::bind(&[cpu])
+        .inspect_err(|error| log::warn!("a worker does not spin: binding it to CPU {cpu}: {error}"))
+        .is_ok()
 }
 
 /// Lets the calling worker run before other programs: what it does not fetch in time is lost, what they do is only late.
-fn prefer() {
-    // SAFETY: takes integers; 0 is the calling thread.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
-        log::debug!("nice {NICE} for a worker: {}", io::Error::last_os_error());
-    }
-}
-
-fn bind_to_cpu(cpu: u32) -> io::Result<()> {
-    // SAFETY: all zero is an empty set; the index comes from such a set.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu as usize, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
-    };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+fn prefer(nice: i32) {
+    // Whoever starts mcrd with a lower one wants that.
+    let set = sched::nice().and_then(|own| if nice < own { sched::set_nice(nice) } else { Ok(()) });
+    if let Err(error) = set {
+        log::warn!("a worker does not run before other programs: nice {nice}: {error}; give mcrd CAP_SYS_NICE");
     }
 }

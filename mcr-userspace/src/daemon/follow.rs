@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, time::Instant};
 use super::{
     interfaces::{Role, absent},
     options::Options,
-    sockets::facts,
+    retry::Refusal,
+    sockets::{Promise, facts},
     state::State,
 };
 use crate::{
     forward::{mailbox::Command, rule::InterfaceId},
-    kernel::{grace, ifreq::name_of, nic::Nic},
+    kernel::{answer::is_gone, grace, ifreq::name_of, nic::Nic},
     rules::{rule::Rule, set::RuleSet},
 };
 
@@ -35,20 +36,22 @@ impl State {
         self.refresh();
         self.release_unused();
         self.bring_back();
+        self.follow_sources();
         self.forget_names();
     }
 
-    fn strayed(&self) -> Strayed {
+    /// Only a definite word of the kernel's makes an interface lost: what could not be asked is as it was.
+    fn strayed(&mut self) -> Strayed {
+        let Self { interfaces, doubts, .. } = self;
         let mut strayed = Strayed::default();
-        for (id, place) in self.interfaces.iter() {
+        for (id, place) in interfaces.iter() {
             let Some(interface) = &place.interface else { continue };
             match name_of(interface.nic.ifindex) {
-                Ok(name) if interface.is_there() => {
-                    if name != place.name {
-                        strayed.renamed.push((id, name));
-                    }
-                }
-                _ => strayed.lost.push(id),
+                Ok(_) if !interface.is_there() => strayed.lost.push(id),
+                Ok(name) if name != place.name => strayed.renamed.push((id, name)),
+                Ok(_) => {}
+                Err(error) if is_gone(&error) => strayed.lost.push(id),
+                Err(error) => doubts.note(&place.name, &error),
             }
         }
         strayed
@@ -70,6 +73,11 @@ impl State {
             self.rename(&strayed.renamed);
             self.give_up_strangers(strayed.renamed.iter().map(|(_, name)| name));
         }
+        self.suspend_senders();
+    }
+
+    /// Lets the active rules wait none of whose outputs has an interface.
+    fn suspend_senders(&mut self) {
         self.suspend(|state, rule| {
             let mut waits = rule.outputs.iter().map(|output| state.interfaces.place(&output.interface));
             let first = waits.clone().flatten().find(|place| place.interface.is_none())?;
@@ -104,15 +112,39 @@ impl State {
         let Some(interface) = self.interfaces.place_mut(id).and_then(|place| place.vacate(&mut self.program)) else {
             return;
         };
+        self.told.clear();
         self.offloads.restore(&interface.nic);
         if interface.is_there() {
             grace::wait_for_programs();
         }
+        self.reclaim(id, interface.nic.ifindex, &interface.promises);
+    }
+
+    /// Closes the sockets of an interface, which keeps its program.
+    pub(super) fn close(&mut self, id: InterfaceId) {
+        let Some(interface) = self.interfaces.place_mut(id).and_then(|place| place.interface.as_mut()) else { return };
+        let (ifindex, promises) = (interface.nic.ifindex, interface.forget_sockets());
+        self.reclaim(id, ifindex, &promises);
+    }
+
+    /// Gives an interface up that cannot be used as it is; what needs it waits, and says why.
+    pub(super) fn refuse(&mut self, id: InterfaceId, nic: &Nic, error: &anyhow::Error) {
+        let why = format!("{error:#}");
+        self.suspend(|_, rule| (rule.matcher.interface == nic.name).then(|| why.clone()));
+        self.let_go(id);
+        if let Some(place) = self.interfaces.place_mut(id) {
+            place.refused = Some(Refusal::new(nic.clone(), None, error, Instant::now()));
+            place.absent = why;
+        }
+        self.suspend_senders();
+    }
+
+    fn reclaim(&mut self, id: InterfaceId, ifindex: u32, promises: &[Promise]) {
         let Some(fleet) = &mut self.fleet else { return };
         // The sockets are closed here: that takes longer than a worker may be away.
         drop(fleet.ask(|done| Command::Detach { id, done }));
         fleet.ask(|done| Command::Reclaim { id, done });
-        fleet.take_back(interface.nic.ifindex, &interface.promises);
+        fleet.take_back(ifindex, promises);
         self.hurry();
     }
 
@@ -126,6 +158,7 @@ impl State {
         if wanted.len() < moves.len() || wanted.into_iter().any(|to| !is_free(to) && !moves_too(to)) {
             return;
         }
+        self.told.clear();
         let mut taken = Vec::new();
         for ((id, name), (_, to)) in renamed.iter().zip(&moves) {
             let Some(place) = self.interfaces.place_mut(*id) else { continue };
@@ -155,11 +188,20 @@ impl State {
 
     /// Outputs learn of a new address, MAC or MTU, and new queues of an ingress get sockets.
     fn refresh(&mut self) {
-        let Self { fleet: Some(fleet), interfaces, .. } = self else { return };
+        let Self { fleet: Some(fleet), interfaces, program, doubts, .. } = self else { return };
         let mut grown = Vec::new();
         for (id, place) in interfaces.iter_mut() {
             let Some(interface) = &mut place.interface else { continue };
-            let Ok(now) = Nic::read(&place.name) else { continue };
+            let now = match Nic::read(&place.name) {
+                Ok(now) => now,
+                Err(error) => {
+                    if !is_gone(&error) {
+                        doubts.note(&place.name, &error);
+                    }
+                    continue;
+                }
+            };
+            doubts.clear(&place.name);
             if now.ifindex != interface.nic.ifindex {
                 continue;
             }
@@ -176,8 +218,15 @@ impl State {
             {
                 grown.push(now.clone());
             }
+            if now.mac != interface.facts.mac {
+                interface.facts.mac = now.mac;
+                if let Err(error) = program.set_interface(interface.xsk_base, interface.facts) {
+                    log::error!("{}: telling the XDP program its MAC: {error}", place.name);
+                }
+            }
             let nic = &mut interface.nic;
             (nic.mac, nic.address, nic.mtu) = (now.mac, now.address, now.mtu);
+            (nic.address_by_group, nic.master) = (now.address_by_group, now.master);
         }
         for nic in grown {
             log::info!("{}: it has {} queues now", nic.name, nic.rx_queues);
@@ -190,13 +239,21 @@ impl State {
         let missing = self.interfaces.iter().filter(|(_, place)| place.interface.is_none());
         let missing: Vec<(InterfaceId, String)> = missing.map(|(id, place)| (id, place.name.clone())).collect();
         for (id, name) in missing {
-            let Ok(nic) = Nic::read(&name) else {
-                // Why it could not be attached while it was there is no reason any more.
-                if let Some(place) = self.interfaces.place_mut(id) {
-                    (place.absent, place.refused) = (absent(&name), None);
+            let nic = match Nic::read(&name) {
+                Ok(nic) => nic,
+                Err(error) if is_gone(&error) => {
+                    // Why it could not be attached while it was there is no reason any more.
+                    if let Some(place) = self.interfaces.place_mut(id) {
+                        (place.absent, place.refused) = (absent(&name), None);
+                    }
+                    continue;
                 }
-                continue;
+                Err(error) => {
+                    self.doubts.note(&name, &error);
+                    continue;
+                }
             };
+            self.doubts.clear(&name);
             let refused = self.interfaces.place(&name).and_then(|place| place.refused.as_ref());
             if refused.is_some_and(|refused| refused.stands(&nic, Instant::now())) {
                 continue;
@@ -228,8 +285,9 @@ impl State {
     /// Names that nothing knows any more; not as long as a packet may be under way to one of them.
     fn forget_names(&mut self) {
         if self.retiring.is_empty() && self.interfaces.iter().any(|(_, place)| place.interface.is_none()) {
-            let Self { set, options, interfaces, .. } = self;
+            let Self { set, options, interfaces, doubts, .. } = self;
             interfaces.prune(|name| is_named(set, options, name));
+            doubts.prune(|name| interfaces.place(name).is_some());
         }
     }
 }

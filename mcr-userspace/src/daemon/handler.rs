@@ -1,10 +1,10 @@
-//! What each request does. The lock is held for a change as a whole, so requests of several clients take turns.
+//! What each request does. The lock is held for a change as a whole, so requests of several clients take turns; it is never held while
+//! a file is read or written.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::{
     retire::Shared,
-    run::give_memory_back,
     state::{Live, State},
     survey::{Obstacle, Seen},
 };
@@ -14,7 +14,7 @@ use crate::{
         protocol::{ChangeView, Request, Response},
         server::Handler,
     },
-    kernel::igmp,
+    memory,
     rules::{
         check::{Checked, check_rule},
         lint, persist,
@@ -24,11 +24,14 @@ use crate::{
     },
 };
 
+/// How long another client's reading or writing of the file is waited for.
+const FILE_PATIENCE: Duration = Duration::from_secs(10);
+
 impl Handler for Shared {
     fn handle(&self, request: Request) -> Response {
         match request {
             Request::RuleAdd { rule, wait, replace, persist } => {
-                let response = self.lock().rule_add(&rule, wait, replace, persist);
+                let response = self.rule_add(&rule, wait, replace, persist);
                 self.ring();
                 response
             }
@@ -49,9 +52,8 @@ impl Handler for Shared {
                 }
             }
             Request::Reload { dry_run } => {
-                let response = self.lock().reload(dry_run);
-                give_memory_back();
-                self.ring();
+                let response = self.reload(dry_run);
+                memory::give_back();
                 response
             }
             Request::Stats { rule } => {
@@ -66,30 +68,100 @@ impl Handler for Shared {
     }
 }
 
-impl State {
-    fn rule_add(&mut self, spec: &RuleSpec, wait: bool, replace: bool, persist: bool) -> Response {
-        let Checked { rule, warnings: mut found } = match check_rule(spec) {
-            Ok(checked) => checked,
-            Err(problems) => return Response::problems(&problems),
+impl Shared {
+    /// Adds a rule, and writes it into the file where that is asked for; what cannot be written is taken back.
+    fn rule_add(&self, spec: &RuleSpec, wait: bool, replace: bool, persist: bool) -> Response {
+        if !persist {
+            return self.lock().enter(spec, wait, replace).map_or_else(|refused| *refused, Entered::into_response);
+        }
+        let Some(file) = self.lock().options.file.clone() else {
+            return Response::refused("--persist: mcrd was started without --config, so there is no file to write to");
         };
-        let file = match (persist, &self.options.file) {
-            (true, None) => {
-                return Response::refused(
-                    "--persist: mcrd was started without --config, so there is no file to write to",
-                );
+        let Some(_turn) = self.file.take(FILE_PATIENCE) else { return in_use(&file) };
+        let entered = match self.lock().enter(spec, wait, replace) {
+            Ok(entered) => entered,
+            Err(refused) => return *refused,
+        };
+        match write_down(&file, spec, &entered.rule.name, entered.old.is_some()) {
+            Ok(()) => entered.into_response(),
+            Err(why) => {
+                self.lock().undo(entered);
+                Response::refused(why)
             }
-            (true, Some(file)) => Some(file.clone()),
-            (false, _) => None,
+        }
+    }
+
+    /// Reads the file again and applies the difference: rules only, since all else is fixed at start.
+    pub fn reload(&self, dry_run: bool) -> Response {
+        let (file, limit) = {
+            let state = self.lock();
+            (state.options.file.clone(), state.options.config.limits.rules)
         };
+        let Some(file) = file else {
+            return Response::refused("mcrd was started without --config, so there is no file to reload");
+        };
+        let Some(_turn) = self.file.take(FILE_PATIENCE) else { return in_use(&file) };
+        let loaded = match config::load(&file) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                return Response::refused(lines.join("\n"));
+            }
+        };
+        // The file is in order by itself; the limit is the daemon's own, fixed at start.
+        let built = match RuleSet::build(limit, loaded.config.rules.clone()) {
+            Ok(built) => built,
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(|(_, problem)| problem.to_string()).collect();
+                return Response::refused(lines.join("\n"));
+            }
+        };
+        let (changes, more) = {
+            let mut state = self.lock();
+            let changes = state.set.diff(&loaded.config.rules);
+            let more = if dry_run { Vec::new() } else { state.become_set(built.set, &changes) };
+            (changes, more)
+        };
+        if !dry_run {
+            self.ring();
+            let plural = if changes.len() == 1 { "" } else { "s" };
+            log::info!("reloaded {}: {} change{plural}", file.display(), changes.len());
+        }
+        let changes = changes.iter().map(ChangeView::from).collect();
+        Response::Reloaded { dry_run, changes, warnings: [loaded.warnings, more].concat() }
+    }
+}
+
+/// A rule that was added, or that took the place of `old`.
+struct Entered {
+    rule: Rule,
+    old: Option<Rule>,
+    warnings: Vec<String>,
+}
+
+impl Entered {
+    fn into_response(self) -> Response {
+        Response::RuleAdded { name: self.rule.name, replaced: self.old.is_some(), warnings: self.warnings }
+    }
+}
+
+impl State {
+    /// Holds exactly the rules of `set`, by `changes`; its warnings.
+    fn become_set(&mut self, set: RuleSet, changes: &[Change]) -> Vec<String> {
+        self.set = set;
+        self.apply_all(changes)
+    }
+
+    /// Adds a rule, or puts it in the place of the rule of its name; or the answer that it is refused with, and nothing has changed.
+    fn enter(&mut self, spec: &RuleSpec, wait: bool, replace: bool) -> Result<Entered, Box<Response>> {
+        let Checked { rule, warnings: mut found } =
+            check_rule(spec).map_err(|problems| Box::new(Response::problems(&problems)))?;
         let old = self.set.get(&rule.name).filter(|_| replace).cloned();
         let entered = match old {
             Some(_) => self.set.replace(rule.clone()).map(|(_, warnings)| warnings),
             None => self.set.insert(rule.clone()),
         };
-        match entered {
-            Ok(more) => found.extend(more),
-            Err(problem) => return Response::refused(problem.to_string()),
-        }
+        found.extend(entered.map_err(|problem| Box::new(Response::refused(problem.to_string())))?);
         let mut warnings = lint::lines(found);
         let mut live = match &old {
             Some(old) => self.live.remove(&old.name).unwrap_or_default(),
@@ -111,21 +183,11 @@ impl State {
                 self.start(&rule, live.lineage).map(Ok).map_err(|error| format!("{error:#}"))
             }
         };
-        let written = outcome.map_err(|why| format!("rule {}: {why}", rule.name)).and_then(|outcome| match &file {
-            Some(file) => match write_down(file, spec, &rule.name, old.is_some()) {
-                Ok(()) => Ok(outcome),
-                Err(why) => {
-                    outcome.into_iter().for_each(|active| self.retire(active));
-                    Err(why)
-                }
-            },
-            None => Ok(outcome),
-        });
-        let outcome = match written {
+        let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(message) => {
+            Err(why) => {
                 self.take_back(&rule, old, Live { active: before, ..live });
-                return Response::refused(message);
+                return Err(Box::new(Response::refused(format!("rule {}: {why}", rule.name))));
             }
         };
         if let Err(obstacle) = &outcome {
@@ -135,27 +197,30 @@ impl State {
         self.live.insert(rule.name.clone(), live);
         before.into_iter().for_each(|active| self.retire(active));
         warnings.extend(self.members.warning(&rule.matcher, self.options.membership(&rule.matcher.interface)));
-        warnings.extend(self.receivers_on_host(&rule));
-        Response::RuleAdded { name: rule.name, replaced: old.is_some(), warnings }
+        if self.live.get(&rule.name).is_some_and(|live| live.active.is_some()) {
+            warnings.extend(self.not_served(&rule).into_iter().map(|own| own.text));
+        }
+        Ok(Entered { rule, old, warnings })
     }
 
-    /// Whether somebody else on this host has joined what `rule` takes from it.
-    fn receivers_on_host(&mut self, rule: &Rule) -> Option<String> {
-        let (_, interface) = self.interfaces.find(&rule.matcher.interface)?;
-        let (ifindex, name) = self.members.place(interface.nic.ifindex, &rule.matcher)?;
-        let members = &self.members;
-        let look = || {
-            let users = |group| members.users(ifindex, group);
-            igmp::joined(&name)
-                .into_iter()
-                .filter(|(group, all)| *all > users(*group))
-                .map(|(group, _)| group)
-                .collect()
+    /// Makes the rules what they were before `entered`, unless others have changed that rule meanwhile.
+    fn undo(&mut self, entered: Entered) {
+        let Entered { rule, old, .. } = entered;
+        if self.set.get(&rule.name) != Some(&rule) {
+            return;
+        }
+        let change = match old {
+            None => {
+                self.set.remove(&rule.name);
+                Change::Remove(rule.name)
+            }
+            Some(old) => match self.set.replace(old.clone()) {
+                Ok(_) => Change::Replace { old: rule, new: old },
+                // A rule that came meanwhile takes what the old one took.
+                Err(problem) => return log::error!("rule {} is not what it was before: {problem}", rule.name),
+            },
         };
-        let group = *self.others.of(&name, look).iter().find(|group| rule.matcher.group.contains(**group))?;
-        Some(format!(
-            "a receiver on this host has joined {group} on {name}: matched packets are taken from the host, so it no longer sees them"
-        ))
+        self.apply_all(&[change]);
     }
 
     /// Makes the rules what they were before `rule` was entered.
@@ -178,42 +243,6 @@ impl State {
             None => no_rule(&name),
         }
     }
-
-    /// Reads the file again and applies the difference: rules only, since all else is fixed at start.
-    pub fn reload(&mut self, dry_run: bool) -> Response {
-        let Some(file) = self.options.file.clone() else {
-            return Response::refused("mcrd was started without --config, so there is no file to reload");
-        };
-        let loaded = match config::load(&file) {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                return Response::refused(lines.join("\n"));
-            }
-        };
-        let mut warnings = loaded.warnings;
-        // The file is in order by itself; the limit is the daemon's own, fixed at start.
-        let built = match RuleSet::build(self.options.config.limits.rules, loaded.config.rules.clone()) {
-            Ok(built) => built,
-            Err(problems) => {
-                let lines: Vec<String> = problems.iter().map(|(_, problem)| problem.to_string()).collect();
-                return Response::refused(lines.join("\n"));
-            }
-        };
-        let changes = self.set.diff(&loaded.config.rules);
-        let views: Vec<ChangeView> = changes.iter().map(ChangeView::from).collect();
-        if !dry_run {
-            self.set = built.set;
-            warnings.extend(self.apply_all(&changes));
-            log::info!(
-                "reloaded {}: {} change{}",
-                file.display(),
-                views.len(),
-                if views.len() == 1 { "" } else { "s" }
-            );
-        }
-        Response::Reloaded { dry_run, changes: views, warnings }
-    }
 }
 
 /// Why a rule is not entered, for what its outputs lack or for what stands in its own way.
@@ -223,14 +252,25 @@ fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) -> Option<Str
         Err(obstacle) => std::slice::from_ref(obstacle),
     };
     obstacles.iter().find_map(|obstacle| match obstacle {
-        Obstacle::Missing(_) if wait => None,
-        Obstacle::Missing(what) => Some(format!("{what}; add --wait to let the rule wait for it")),
+        Obstacle::Missing(_) | Obstacle::NoAddress(_) if wait => None,
+        Obstacle::Missing(what) | Obstacle::NoAddress(what) => {
+            Some(format!("{what}; add --wait to let the rule wait for it"))
+        }
         Obstacle::Wrong(error) => Some(format!("{error:#}")),
     })
 }
 
 fn no_rule(name: &str) -> Response {
     Response::refused(format!("no rule {name}; `mcrctl rule list` names those there are"))
+}
+
+/// The answer while another client's reading or writing of the file does not end.
+fn in_use(file: &Path) -> Response {
+    let patience = FILE_PATIENCE.as_secs();
+    Response::refused(format!(
+        "{}: another request has been reading or writing it for {patience} seconds; see whether its file system answers (`stat -f FILE`), and try again",
+        file.display()
+    ))
 }
 
 fn write_down(file: &Path, spec: &RuleSpec, name: &str, replace: bool) -> Result<(), String> {

@@ -4,14 +4,16 @@
 use std::{collections::BTreeMap, os::fd::RawFd, time::Instant};
 
 use anyhow::{Context, bail};
-use mcr_common::{counter::Verdict, limits::MAX_SOCKETS};
+use mcr_common::{counter::Verdict, flow::InterfaceFacts, limits::MAX_SOCKETS};
 
 use super::{
     fit::{Plan, frame_size},
     fleet::Fleet,
+    kernel_facts::kernel_facts,
     modes::grant,
     report::queue_line,
     retry::Refusal,
+    scrutiny::Scrutiny,
     sockets::{Promise, hand_over, open, queues},
 };
 use crate::{
@@ -51,8 +53,14 @@ pub struct Interface {
     pub xsk_base: u32,
     /// Indices from there on that are its own.
     pub span: u32,
+    /// What the program knows of it.
+    pub facts: InterfaceFacts,
     /// Whether every queue has a socket.
     pub is_ingress: bool,
+    /// Whether each worker's own queue has one to send with.
+    pub is_egress: bool,
+    /// What is known of zero-copy here.
+    pub scrutiny: Scrutiny,
     /// Bytes of its sockets' frames.
     pub frame_size: u32,
     /// Receive queues that it had when the program was attached.
@@ -69,6 +77,18 @@ impl Interface {
     /// Whether the kernel still has its sockets bound: not once it is deleted, or moved to another network namespace.
     pub fn is_there(&self) -> bool {
         self.sockets.values().all(|socket| is_bound(*socket))
+    }
+
+    /// Forgets its sockets, which are to be closed; what they were promised.
+    pub fn forget_sockets(&mut self) -> Vec<Promise> {
+        (self.is_ingress, self.is_egress) = (false, false);
+        self.sockets.clear();
+        std::mem::take(&mut self.promises)
+    }
+
+    /// Whether it has any.
+    pub fn has_sockets(&self) -> bool {
+        !self.sockets.is_empty()
     }
 
     /// Frames that its sockets keep for receiving, and for sending, over all workers.
@@ -177,6 +197,11 @@ impl Interfaces {
         self.iter().find(|(_, place)| place.name == name)
     }
 
+    /// The place of this name.
+    pub fn place_named(&mut self, name: &str) -> Option<&mut Place> {
+        self.iter_mut().map(|(_, place)| place).find(|place| place.name == name)
+    }
+
     /// The place with this number.
     pub fn place_mut(&mut self, id: InterfaceId) -> Option<&mut Place> {
         self.places.get_mut(id)?.as_mut()
@@ -246,7 +271,8 @@ impl Interfaces {
         let place = self.places[id].get_or_insert_with(|| Place::new(&nic.name));
         if let Err(error) = &attached {
             place.refused = Some(Refusal::new(nic.clone(), place.refused.take(), error, Instant::now()));
-            if place.interface.as_ref().is_some_and(|interface| interface.sockets.is_empty()) {
+            let is_idle = |interface: &Interface| interface.sockets.is_empty() && !interface.scrutiny.has_pending();
+            if place.interface.as_ref().is_some_and(is_idle) {
                 place.vacate(program);
             }
             if place.interface.is_none() {
@@ -287,7 +313,7 @@ impl Interfaces {
         let wanted: Vec<u32> =
             queues(nic, role, plan.workers).filter(|queue| !interface.sockets.contains_key(queue)).collect();
         if interface.sockets.is_empty() {
-            interface.frame_size = frame_size(nic);
+            interface.frame_size = frame_size(nic, interface.zero_copy);
         }
         let (opened, promises) = match wanted.is_empty() {
             // Those for sending are there, and receive from now on.
@@ -300,6 +326,7 @@ impl Interfaces {
                     && interface.sockets.is_empty()
                 {
                     interface.settle_for_copy(error);
+                    interface.frame_size = frame_size(nic, false);
                     opened = open(nic, role, &wanted, (false, interface.frame_size), fleet);
                 }
                 opened?
@@ -313,9 +340,18 @@ impl Interfaces {
         let more = hand_over(id, nic, interface.frame_size, opened, &interface.promises, receives_now, fleet);
         interface.promises.extend(promises.into_iter().chain(more));
         interface.is_ingress |= role == Role::Ingress;
+        interface.is_egress |= role == Role::Egress;
+        interface.scrutiny.begin(nic.rx_queues);
         interface.sockets.extend(sockets.iter().copied());
         for (queue, _) in &sockets {
             log::info!("{}", queue_line(interface, *queue, plan.workers));
+        }
+        let stock = interface.promises.first().and_then(|promise| fleet.stock(promise.stock));
+        if let Some(share) = stock.and_then(|stock| stock.shares.first()) {
+            interface.facts = kernel_facts(nic, interface.attachment, &share.memory);
+            program
+                .set_interface(interface.xsk_base, interface.facts)
+                .with_context(|| format!("{}: telling the XDP program of it", nic.name))?;
         }
         // Only now: the kernel finds the fill rings full.
         for (queue, fd) in sockets {
@@ -347,6 +383,7 @@ impl Interfaces {
         if granted.zero_copy && !granted.reason.is_empty() {
             log::warn!("{}: {}", nic.name, granted.reason);
         }
+        let scrutiny = Scrutiny::new(granted.shown);
         Ok(Interface {
             nic: nic.clone(),
             attachment: granted.attachment,
@@ -354,8 +391,11 @@ impl Interfaces {
             reason: granted.reason,
             xsk_base,
             span,
+            facts: InterfaceFacts::default(),
             is_ingress: false,
-            frame_size: frame_size(nic),
+            is_egress: false,
+            scrutiny,
+            frame_size: frame_size(nic, granted.zero_copy),
             unused_since: None,
             program_queues: nic.rx_queues,
             promises: Vec::new(),

@@ -2,17 +2,27 @@
 //! that needs it, left a moment after the last. Many are left at once more cheaply than one by one, with no request waiting for it, and
 //! a rule that comes back at once finds its membership held.
 
+mod ears;
 mod interface;
-mod vlans;
+pub mod vlans;
+mod rejoin;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    time::{Duration, Instant},
 };
 
+use ears::{Ears, Listening};
 use interface::{Host, Interface, Need};
+use rejoin::Rejoin;
 
-use crate::{config, control::protocol::MembershipView, kernel::membership::Membership, rules::rule::Match};
+use crate::{
+    config,
+    control::protocol::{MembershipView, QueriesView},
+    kernel::{igmp::Sent, membership::Membership},
+    rules::rule::Match,
+};
 
 /// The memberships of all interfaces.
 #[derive(Debug, Default)]
@@ -20,11 +30,22 @@ pub struct Members {
     host: Host,
     /// By interface index.
     interfaces: BTreeMap<u32, Interface>,
+    /// How often reports are repeated on interfaces of these names.
+    every: BTreeMap<String, Duration>,
+    /// The interfaces on which they are, by index.
+    rejoins: BTreeMap<u32, Rejoin>,
+    ears: Ears,
     /// Warnings that the log has told, as long as they hold.
     said: BTreeSet<String>,
 }
 
 impl Members {
+    /// None yet; on interfaces that the file says so of, their reports will be repeated.
+    pub fn new(interfaces: &[config::InterfaceConfig]) -> Self {
+        let every = interfaces.iter().filter_map(|interface| Some((interface.name.clone(), interface.rejoin?)));
+        Self { every: every.collect(), ..Self::default() }
+    }
+
     /// A rule that matches so forwards from now on.
     pub fn add(&mut self, ifindex: u32, matcher: &Match, how: config::Membership) {
         let Some(need) = need(matcher, how) else { return };
@@ -55,8 +76,13 @@ impl Members {
             self.host.vlans.look();
         }
         self.settle();
+        let now = Instant::now();
+        self.rejoin(now);
+        self.listen(now);
         let vlans = &self.host.vlans;
-        let warnings: BTreeSet<String> = self.interfaces.values().flat_map(|of| of.warnings(vlans)).collect();
+        let mut warnings: BTreeSet<String> = self.interfaces.values().flat_map(|of| of.warnings(vlans)).collect();
+        warnings.extend(self.unrepeated());
+        warnings.extend(self.unheard());
         for warning in warnings.difference(&self.said) {
             log::warn!("{warning}");
         }
@@ -73,11 +99,79 @@ impl Members {
         self.interfaces.retain(|_, interface| !interface.needed.is_empty());
     }
 
+    /// Repeats the reports that are due.
+    fn rejoin(&mut self, now: Instant) {
+        for (ifindex, interface) in &self.interfaces {
+            if let Some(every) = self.every.get(&interface.name) {
+                let rejoin = self.rejoins.entry(*ifindex).or_insert_with(|| Rejoin::new(*every, now));
+                rejoin.tick(now, || interface.joined());
+            }
+        }
+        let interfaces = &self.interfaces;
+        self.rejoins.retain(|ifindex, _| {
+            interfaces.get(ifindex).is_some_and(|interface| self.every.contains_key(&interface.name))
+        });
+    }
+
+    /// Hears what comes where groups are joined.
+    fn listen(&mut self, now: Instant) {
+        let mut on = BTreeMap::new();
+        for (ifindex, interface) in &self.interfaces {
+            on.insert(*ifindex, (interface.name.clone(), interface.name.clone()));
+            for (ifindex, name) in interface.vlans(&self.host.vlans) {
+                on.insert(ifindex, (name, interface.name.clone()));
+            }
+        }
+        self.ears.tick(now, &on);
+    }
+
+    /// What is heard on each interface on which groups are joined.
+    fn asked(&self) -> impl Iterator<Item = &Listening> {
+        let joined = |ifindex: &u32| self.interfaces.values().any(|interface| interface.has_joined_on(*ifindex));
+        self.ears.iter().filter(move |(ifindex, _)| joined(ifindex)).map(|(_, ear)| ear)
+    }
+
+    /// Of each interface on which the host does not hear who asks.
+    fn unheard(&self) -> impl Iterator<Item = String> {
+        self.asked().filter_map(Listening::warning)
+    }
+
+    /// Who asks, on each interface on which groups are joined.
+    pub fn queries(&self) -> Vec<QueriesView> {
+        let now = Instant::now();
+        let seconds = |since: Instant| now.duration_since(since).as_secs_f64();
+        let view = |ear: &Listening| QueriesView {
+            interface: ear.interface.clone(),
+            on: ear.name.clone(),
+            listening_seconds: seconds(ear.since),
+            from: ear.seen.map(|(_, from)| from),
+            seen_seconds: ear.seen.map(|(seen, _)| seconds(seen)),
+            answered: !ear.is_deaf,
+            rejoin_seconds: self.every.get(&ear.interface).map(Duration::as_secs_f64),
+        };
+        self.asked().map(view).collect()
+    }
+
+    /// What this host sends by an interface on which it listens, some of it.
+    pub fn sent_by_host(&self, ifindex: u32) -> impl Iterator<Item = &Sent> {
+        self.ears.on(ifindex).into_iter().flat_map(Listening::sent)
+    }
+
+    /// Of each interface whose reports could not be repeated, why.
+    fn unrepeated(&self) -> impl Iterator<Item = String> {
+        self.rejoins.iter().filter_map(|(ifindex, rejoin)| rejoin.warning(&self.interfaces.get(ifindex)?.name))
+    }
+
     /// Where the host asks for what a rule needs: index and name of the interface, or of the one in the rule's VLAN on it.
     pub fn place(&mut self, ifindex: u32, matcher: &Match) -> Option<(u32, String)> {
-        match matcher.vlan {
+        self.place_of(ifindex, &matcher.interface, matcher.vlan)
+    }
+
+    /// Index and name of the host's interface in a VLAN on this one, or of itself.
+    pub fn place_of(&mut self, ifindex: u32, name: &str, vlan: Option<u16>) -> Option<(u32, String)> {
+        match vlan {
             Some(vlan) => self.host.vlans.find(ifindex, vlan).map(|vlan| (vlan.ifindex, vlan.name.clone())),
-            None => Some((ifindex, matcher.interface.clone())),
+            None => Some((ifindex, name.to_owned())),
         }
     }
 
@@ -100,7 +194,8 @@ impl Members {
     /// What users should know of what a rule needs.
     pub fn warning(&self, matcher: &Match, how: config::Membership) -> Option<String> {
         let interface = self.interfaces.values().find(|interface| interface.name == matcher.interface)?;
-        interface.warning(&need(matcher, how)?, &self.host.vlans)
+        let need = need(matcher, how)?;
+        interface.warning(&need, &self.host.vlans).or_else(|| self.ears.on(interface.joined_on(&need)?)?.warning())
     }
 
     /// What users should know of memberships, a line each.
@@ -115,6 +210,8 @@ impl Members {
             }
             warnings.extend(interface.warnings(&self.host.vlans));
         }
+        warnings.extend(self.unrepeated());
+        warnings.extend(self.unheard());
         warnings
     }
 }

@@ -1,24 +1,37 @@
 //! The daemon: what it was told, what it holds, and what it does about it.
 
 pub mod options;
+pub(crate) mod suitable;
+pub mod logger;
+pub mod signals;
 pub(crate) mod fit;
 mod quota;
 mod budget;
+mod privileges;
+mod cpus;
 mod fleet;
 mod retry;
 mod follow;
 mod release;
 mod stock;
 pub(crate) mod modes;
+mod trial;
+mod watch;
+mod scrutiny;
 mod offloads;
 mod members;
 mod others;
 mod sockets;
 mod interfaces;
+mod kernel_facts;
+mod oversize;
 mod slots;
 mod active;
 mod hearing;
+mod doubts;
+mod turn;
 mod state;
+mod sources;
 mod survey;
 mod waiting;
 mod change;
@@ -27,5 +40,3 @@ mod report;
 mod metrics;
 mod handler;
 pub mod run;
-
-pub(crate) use fleet::allowed_cpus;

@@ -7,17 +7,20 @@ use std::{io, path::Path};
 
 use anyhow::bail;
 
-use super::retry::MayPass;
+use super::{
+    retry::MayPass,
+    suitable::needs_skb,
+    trial::{self, Probe, Verdict},
+};
 use crate::{
     config::Mode,
     kernel::{
-        holders, link,
+        answer, descriptors,
+        holders::{self, Holder},
+        ifreq::has_link,
+        link::{self, Link},
         nic::Nic,
         program::{Attachment, Program},
-    },
-    xsk::{
-        port::{Bind, Port, Quota},
-        umem::Memory,
     },
 };
 
@@ -30,6 +33,8 @@ pub struct Grant {
     pub zero_copy: bool,
     /// Why it is not the best of all, or what is doubtful about it; empty where it is, or where no better was asked for.
     pub reason: String,
+    /// What zero-copy has shown, where it was granted and asked for.
+    pub shown: Option<Verdict>,
 }
 
 /// A mode was demanded, and the driver does not grant it.
@@ -40,19 +45,29 @@ pub struct NotGranted(pub String);
 /// What comes of asking for zero-copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The kernel grants it.
+    /// The kernel grants it, and it works.
     Granted,
+    /// The kernel grants it; whether it works is not seen without a link.
+    Open,
     /// It grants it, and yet packets may be lost, for this reason: only who demands it gets it.
     Doubtful(String),
+    /// It grants it, and then it does not work.
+    Fails(String),
     /// It refuses, or it must not be used.
     Refused(String),
+    /// It could not be asked, for lack of a descriptor or of memory.
+    NotAsked(String),
 }
 
-/// Attaches the program in the best way that `mode` allows, and asks for zero-copy. Where it is refused the program is gone again.
+/// Attaches the program in the best way that `mode` allows, and tries zero-copy, with frames as they will be used. Where it is refused
+/// the program is gone again.
 pub fn grant(nic: &Nic, mode: Mode, program: &mut Program) -> anyhow::Result<Grant> {
     let mut is_attached = false;
+    // A driver may take its link down for a moment when the program comes.
+    let had_link = has_link(&nic.name);
+    let zero_copy = || zero_copy_trap(nic).map_or_else(|| try_zero_copy(nic, had_link), Answer::Refused);
     let attach = |how| program.attach(nic.ifindex, how).inspect(|()| is_attached = true);
-    let granted = decide(nic, mode, attach, || ask_for_zero_copy(nic));
+    let granted = decide(nic, mode, attach, zero_copy);
     if granted.is_err() && is_attached {
         // The error that matters is the first.
         let _ = program.detach(nic.ifindex);
@@ -68,14 +83,24 @@ fn decide(
     zero_copy: impl FnOnce() -> Answer,
 ) -> anyhow::Result<Grant> {
     let (name, driver) = (&nic.name, nic.driver_word());
-    let copy = |attachment, reason: String| Ok(Grant { attachment, zero_copy: false, reason });
+    let copy = |attachment, reason: String| Ok(Grant { attachment, zero_copy: false, reason, shown: None });
     if mode == Mode::Skb {
         attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
         return copy(Attachment::Skb, String::new());
     }
+    if let Some(why) = needs_skb(nic) {
+        if mode != Mode::Auto {
+            let word = if mode == Mode::Zerocopy { "zerocopy" } else { "copy" };
+            bail!("{name}: mode {word}, but {why}; leave the choice to mcrd with mode auto");
+        }
+        attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
+        return copy(Attachment::Skb, why);
+    }
     if let Err(error) = attach(Attachment::Driver) {
         let belongs_to_others = matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM));
-        if mode != Mode::Auto || belongs_to_others {
+        // Drivers say that they have too few queues by ENOMEM.
+        let says_nothing = answer::is_none(&error) && error.raw_os_error() != Some(libc::ENOMEM);
+        if mode != Mode::Auto || belongs_to_others || says_nothing {
             return Err(refused(nic, error));
         }
         attach(Attachment::Skb).map_err(|error| refused(nic, error))?;
@@ -84,11 +109,19 @@ fn decide(
     if mode == Mode::Copy {
         return copy(Attachment::Driver, String::new());
     }
-    let granted = |reason| Ok(Grant { attachment: Attachment::Driver, zero_copy: true, reason });
+    let granted =
+        |reason, shown| Ok(Grant { attachment: Attachment::Driver, zero_copy: true, reason, shown: Some(shown) });
     match zero_copy() {
-        Answer::Granted => granted(String::new()),
-        Answer::Doubtful(why) if mode == Mode::Zerocopy => granted(why),
+        Answer::Granted => granted(String::new(), Verdict::Works),
+        Answer::Open => granted(String::new(), Verdict::Open),
+        Answer::Doubtful(why) if mode == Mode::Zerocopy => granted(why, Verdict::Works),
         Answer::Doubtful(why) => copy(Attachment::Driver, format!("{why}; mode zerocopy takes it all the same")),
+        Answer::NotAsked(why) => bail!(MayPass(format!("{name}: the kernel could not be asked for zero-copy: {why}"))),
+        Answer::Fails(why) if mode == Mode::Zerocopy => bail!(NotGranted(demanded_in_vain(nic, &why))),
+        Answer::Fails(why) => {
+            let grant = copy(Attachment::Driver, fails(nic, &why))?;
+            Ok(Grant { shown: Some(Verdict::Fails), ..grant })
+        }
         Answer::Refused(why) if mode == Mode::Zerocopy => bail!(NotGranted(format!(
             "{name}: mode zerocopy, but {driver} grants no zero-copy: {why}; leave the choice to mcrd with mode auto"
         ))),
@@ -100,9 +133,12 @@ fn decide(
 fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
+        Some(libc::EEXIST) if let Some(why) = program_above(nic.ifindex) => MayPass(format!("{name}: {why}")).into(),
         Some(libc::EBUSY | libc::EEXIST) => MayPass(format!(
             "{name}: another XDP program is attached{}; see it with `ip link show {name}`, and end its owner first",
-            owner_of_program(nic.ifindex).map(|owner| format!(", by {owner}")).unwrap_or_default()
+            owner_of_program(nic.ifindex)
+                .map(|owner| format!(", by {} (process {})", owner.name, owner.pid))
+                .unwrap_or_default()
         ))
         .into(),
         Some(libc::EPERM) => {
@@ -112,34 +148,82 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
             NotGranted(format!("{name}: {} refuses native XDP: {error}; mode skb does without", nic.driver_word()))
                 .into()
         }
-        _ => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
+        _ => match descriptors::explain(&error) {
+            Some(why) => MayPass(format!("{name}: attaching the XDP program: {why}")).into(),
+            None => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
+        },
     }
+}
+
+/// Why an interface without a program takes none: one that is on top of it has one (`dev_xdp_attach`, net/core/dev.c), such as a
+/// macvlan, or the bridge that it is a port of.
+fn program_above(ifindex: u32) -> Option<String> {
+    let links = link::all().ok()?;
+    let below = links.iter().find(|link| link.ifindex == ifindex).filter(|link| link.xdp.is_none())?;
+    let is_above =
+        |link: &&Link| below.master == Some(link.ifindex) || link.kind != "veth" && link.other_end == Some(ifindex);
+    let above = links.iter().filter(is_above).find(|link| link.xdp.is_some())?;
+    let owner = owner_of_program(above.ifindex);
+    let is_own = owner.as_ref().is_some_and(|owner| owner.pid == std::process::id());
+    let whose = match owner {
+        Some(_) if is_own => "mcrd's own, since a rule or a flag names it".to_owned(),
+        Some(owner) => format!("of {} (process {})", owner.name, owner.pid),
+        None => "another's".to_owned(),
+    };
+    let above = &above.name;
+    let remedy = if is_own {
+        format!("name one of the two alone: {above}, or this one")
+    } else {
+        "end its owner first".to_owned()
+    };
+    Some(format!("the kernel takes no XDP program below {above}, which has one, {whose}; {remedy}"))
 }
 
 /// Who has attached the program that an interface has, as far as that can be seen.
-fn owner_of_program(ifindex: u32) -> Option<String> {
-    let links = link::all().ok()?;
-    let program = links.into_iter().find(|link| link.ifindex == ifindex)?.xdp?.program;
-    let owner = holders::of(program).into_iter().next()?;
-    Some(format!("{} (process {})", owner.name, owner.pid))
+fn owner_of_program(ifindex: u32) -> Option<Holder> {
+    let program = link::of(ifindex).ok()?.xdp?.program;
+    holders::of(program).into_iter().next()
 }
 
-/// Asks the driver for zero-copy on a UMEM made for the question: one that has seen a refusal can be bound no more.
+/// Why an interface copies whose driver grants zero-copy.
+pub fn fails(nic: &Nic, why: &str) -> String {
+    format!("{} grants zero-copy, which does not work here: {why}", nic.driver_word())
+}
+
+/// What it means to the user that zero-copy does not work where nothing else will do.
+pub fn demanded_in_vain(nic: &Nic, why: &str) -> String {
+    format!("{}: mode zerocopy, but {}; leave the choice to mcrd with mode auto", nic.name, fails(nic, why))
+}
+
+/// Asks the driver whether it grants zero-copy, where no program is attached: whether it works is seen only with one.
 pub fn ask_for_zero_copy(nic: &Nic) -> Answer {
-    if let Some(why) = zero_copy_trap(nic) {
-        return Answer::Refused(why);
+    match zero_copy_trap(nic) {
+        Some(why) => Answer::Refused(why),
+        None => asked(nic, Probe::new(nic, false).map(|probe| probe.map(|_| Verdict::Works))),
     }
-    let quota = Quota { fill: 0, send: 0 };
-    let asked = Memory::new(0, 64, 2048).and_then(|(memory, _pool)| {
-        Port::open(&memory, &nic.name, 0, Bind::ZeroCopy, quota).map_err(anyhow::Error::from)
-    });
-    match asked {
-        Ok(port) if port.is_zero_copy() => match zero_copy_doubt(nic, Path::new(VIRTIO_NET_STATE).exists()) {
-            None => Answer::Granted,
+}
+
+/// Asks for it where the program is attached, and waits until the driver has shown whether it works. `had_link`: a link that has gone
+/// is waited for.
+fn try_zero_copy(nic: &Nic, had_link: bool) -> Answer {
+    let wait = |probe: Option<Probe>| Ok(probe.map(Probe::wait).transpose()?);
+    asked(nic, Probe::new(nic, had_link).and_then(wait))
+}
+
+/// What comes of what a [`Probe`] has shown.
+pub fn asked(nic: &Nic, shown: anyhow::Result<Option<Verdict>>) -> Answer {
+    match shown {
+        Ok(Some(Verdict::Fails)) => Answer::Fails(trial::why(nic)),
+        Ok(Some(shown)) => match zero_copy_doubt(nic, Path::new(VIRTIO_NET_STATE).exists()) {
             Some(why) => Answer::Doubtful(why),
+            None if shown == Verdict::Open => Answer::Open,
+            None => Answer::Granted,
         },
-        Ok(_) => Answer::Refused("granted a copy instead".to_owned()),
-        Err(error) => Answer::Refused(format!("{:#}", error)),
+        Ok(None) => Answer::Refused("granted a copy instead".to_owned()),
+        Err(error) if error.chain().filter_map(|cause| cause.downcast_ref()).any(answer::is_none) => {
+            Answer::NotAsked(format!("{:#}", descriptors::explained(error)))
+        }
+        Err(error) => Answer::Refused(format!("{error:#}")),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, io};
 
 use crate::{
     kernel::{
+        answer::{is_gone, known},
         ethtool::{Ethtool, Feature, RX_VLAN_HW_PARSE, TX_VLAN_HW_INSERT},
         ifreq::name_of,
         link::{self, Link},
@@ -101,18 +102,23 @@ fn needs_tags(rule: &Rule) -> bool {
 /// Turns the offload off where it is on and can be changed; whether it was so.
 fn turn_off(name: &str) -> io::Result<bool> {
     let ethtool = Ethtool::new(name)?;
-    match ethtool.feature(RX_VLAN_HW_PARSE) {
-        Ok(Some(Feature { on: true, changeable: true })) => ethtool.set_feature(RX_VLAN_HW_PARSE, false).map(|()| true),
+    match known(ethtool.feature(RX_VLAN_HW_PARSE))?.flatten() {
+        Some(Feature { on: true, changeable: true }) => ethtool.set_feature(RX_VLAN_HW_PARSE, false).map(|()| true),
         // What tells of no such offload takes no tag.
-        Ok(_) | Err(_) => Ok(false),
+        _ => Ok(false),
     }
 }
 
 fn turn_on(ifindex: u32) {
     // By index: it may have been renamed.
-    let Ok(name) = name_of(ifindex) else {
-        log::debug!("interface {ifindex} is gone");
-        return;
+    let name = match name_of(ifindex) {
+        Ok(name) => name,
+        Err(error) if is_gone(&error) => return log::debug!("interface {ifindex} is gone"),
+        Err(error) => {
+            return log::warn!(
+                "interface {ifindex}: its rx-vlan-offload stays off, since it has not been found: {error}"
+            );
+        }
     };
     if let Err(error) = Ethtool::new(&name).and_then(|ethtool| ethtool.set_feature(RX_VLAN_HW_PARSE, true)) {
         log::warn!(

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{self, Config, Membership, Mode, Profile};
+use crate::{
+    config::{self, Config, CpuReserve, Membership, Mode, Profile},
+    rules::value,
+};
 
 /// Forwards multicast between interfaces through AF_XDP.
 #[derive(Clone, Debug, Parser)]
@@ -14,10 +17,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Interface to receive on, beyond those that rules name
-    #[arg(long, value_name = "IF")]
+    #[arg(long, value_name = "IF", value_parser = value::interface)]
     pub iface_in: Vec<String>,
     /// Interface to send on, beyond those that rules name
-    #[arg(long, value_name = "IF")]
+    #[arg(long, value_name = "IF", value_parser = value::interface)]
     pub iface_out: Vec<String>,
     /// What to ask of the kernel: anything but auto is a demand [default: auto]
     #[arg(long, value_enum)]
@@ -28,6 +31,9 @@ pub struct Args {
     /// Number of workers [default: auto]
     #[arg(long, value_name = "auto|N")]
     pub workers: Option<Workers>,
+    /// What workers leave of their CPUs to others that want them, from 0% to 50% [default: 5%]
+    #[arg(long, value_name = "PERCENT%")]
+    pub cpu_reserve: Option<CpuReserve>,
     /// Where mcrctl finds the daemon [default: /run/mcr/mcrd.sock]
     #[arg(long, value_name = "PATH")]
     pub control_socket: Option<PathBuf>,
@@ -103,6 +109,9 @@ impl Options {
         }
         if let Some(Workers(workers)) = args.workers {
             config.datapath.workers = workers;
+        }
+        if let Some(reserve) = args.cpu_reserve {
+            config.datapath.cpu_reserve = reserve;
         }
         if let Some(path) = args.control_socket {
             config.daemon.control_socket = path;

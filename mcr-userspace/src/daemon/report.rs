@@ -7,13 +7,14 @@ use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 use super::{
     active::Reading,
     interfaces::{Interface, Place, Role},
+    others,
     state::{Live, State, Totals},
-    survey::no_address,
+    watch::Finding,
 };
 use crate::{
     control::protocol::{
-        Dropped, InterfaceFrames, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Stats, Status,
-        StreamView, Totals as TotalsView, WorkerStats,
+        Dropped, InterfaceFrames, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Scheduling, Stats,
+        Status, StreamView, Totals as TotalsView, WorkerStats,
     },
     rules::rule::{Output, Ports, Rule},
 };
@@ -34,7 +35,12 @@ pub fn queue_line(interface: &Interface, queue: u32, workers: u32) -> String {
 }
 
 fn xsk(interface: &Interface) -> &'static str {
-    if interface.zero_copy { "zerocopy" } else { "copy" }
+    match (interface.has_sockets(), interface.zero_copy) {
+        // They are opened anew.
+        (false, _) => "none",
+        (true, true) => "zerocopy",
+        (true, false) => "copy",
+    }
 }
 
 /// The last line that the daemon prints.
@@ -64,7 +70,8 @@ impl State {
     }
 
     /// `status`.
-    pub fn status(&self) -> Status {
+    pub fn status(&mut self) -> Status {
+        let own_host = self.own_host();
         let config = &self.options.config;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,13 +80,19 @@ impl State {
             profile: clap::ValueEnum::to_possible_value(&config.datapath.profile)
                 .map(|value| value.get_name().to_owned())
                 .unwrap_or_default(),
+            scheduling: self.fleet.as_ref().map(|fleet| Scheduling {
+                cpu_reserve_percent: fleet.plan.reserve.percent(),
+                spinning: fleet.spinning() as u32,
+            }),
             config: self.options.file.as_ref().map(|path| path.display().to_string()),
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
             memberships: self.members.view(None),
+            queries: self.members.queries(),
             rules: self.set.len() as u64,
             streams: self.streams(),
-            warnings: self.warnings(),
+            warnings: self.warnings().into_iter().chain(others::warnings(&own_host)).collect(),
+            own_host,
         }
     }
 
@@ -90,11 +103,17 @@ impl State {
 
     fn rule_state(&self, name: &str) -> String {
         match self.live.get(name) {
+            Some(Live { active: Some(active), .. }) if self.fault(&active.rule).is_some() => "degraded".to_owned(),
             Some(Live { active: Some(_), hearing, .. }) if hearing.is_stalled() => "stalled".to_owned(),
             Some(Live { active: Some(_), .. }) => "active".to_owned(),
             Some(live) => format!("waiting: {}", live.waiting),
             None => "waiting".to_owned(),
         }
+    }
+
+    /// What is wrong with a rule's ingress, where its packets go through it all the same.
+    fn fault(&self, rule: &Rule) -> Option<Finding> {
+        self.interfaces.find(&rule.matcher.interface)?.1.scrutiny.finding
     }
 
     fn streams(&self) -> Vec<StreamView> {
@@ -113,18 +132,25 @@ impl State {
         let waiting = waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting));
         let rules = self.live.values().filter_map(|live| live.active.as_ref()).map(|active| &active.rule);
         let outputs = rules.flat_map(|rule| {
-            let why = rule.outputs.iter().filter_map(|output| self.lack(output));
+            let why = rule.outputs.iter().filter_map(|output| self.lack(rule, output));
             why.map(|why| format!("rule {}: an output waits: {why}", rule.name))
         });
         let absent = self.interfaces.iter().filter(|(_, place)| place.interface.is_none());
         let absent = absent.map(|(_, place)| place.absent.clone());
         // What was refused at its attachment may have come later: an MTU above the frames.
-        let there = self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
-        let unfit = there.filter_map(|interface| self.fits(&interface.nic, Role::Ingress).err());
+        let there = || self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
+        let faults = there().filter_map(|interface| Some((interface, interface.scrutiny.finding?)));
+        let faults = faults.map(|(interface, finding)| {
+            format!("{}: zero-copy fails: {}; mode auto takes copy then", interface.nic.name, finding.why())
+        });
+        let unfit = there().filter_map(|interface| self.fits(&interface.nic, Role::Ingress).err());
         let unfit = unfit.map(|error| format!("{error:#}"));
-        waiting
+        let unseated = self.fleet.iter().filter_map(|fleet| fleet.warning.clone());
+        unseated
+            .chain(waiting)
             .chain(outputs)
             .chain(absent)
+            .chain(faults)
             .chain(unfit)
             .chain(self.offloads.warnings(&self.set))
             .chain(self.members.warnings())
@@ -132,10 +158,10 @@ impl State {
     }
 
     /// Why an output of an active rule cannot send now.
-    fn lack(&self, output: &Output) -> Option<String> {
+    fn lack(&self, rule: &Rule, output: &Output) -> Option<String> {
         let place = self.interfaces.place(&output.interface)?;
         match &place.interface {
-            Some(interface) => no_address(output, &interface.nic),
+            Some(interface) => self.lacks_source(rule, output, &interface.nic),
             None => Some(place.absent.clone()),
         }
     }
@@ -147,7 +173,8 @@ impl State {
             reading.carry(&rule.outputs, &live.carried, &live.carried_outputs);
             let others = self.departing().filter(|other| other.lineage == live.lineage);
             for active in live.active.iter().chain(others) {
-                reading.carry(&rule.outputs, &active.read(), &active.rule.outputs);
+                let now = active.read(|| self.program.count(active.value.slot));
+                reading.carry(&rule.outputs, &now, &active.rule.outputs);
             }
         }
         reading
@@ -157,7 +184,7 @@ impl State {
         let reading = self.reading(rule);
         let is_active = self.live.get(&rule.name).is_some_and(|live| live.active.is_some());
         let outputs = rule.outputs.iter().zip(&reading.outputs).map(|(output, counts)| OutputStats {
-            waiting: is_active.then(|| self.lack(output)).flatten(),
+            waiting: is_active.then(|| self.lack(rule, output)).flatten(),
             interface: output.interface.clone(),
             group: output.group.map_or_else(|| rule.matcher.group.to_string(), |group| group.to_string()),
             port: port(rule, output),

@@ -14,6 +14,7 @@ use super::{
     active::Active,
     fleet::{Fleet, answers},
     state::State,
+    turn::Turn,
 };
 use crate::forward::mailbox::{Command, Post};
 
@@ -33,6 +34,8 @@ pub struct Shared {
     bell: Condvar,
     /// Whether interfaces have changed since they were last looked at.
     changed: AtomicBool,
+    /// Taken by whoever reads the daemon's file to apply it, or writes it. Never waited for with the state locked.
+    pub file: Turn,
 }
 
 /// A rule that is out of the kernel's map and that workers are to forget.
@@ -65,7 +68,7 @@ impl Leaving {
 impl Shared {
     /// Shares a state.
     pub fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), bell: Condvar::new(), changed: AtomicBool::new(false) }
+        Self { state: Mutex::new(state), bell: Condvar::new(), changed: AtomicBool::new(false), file: Turn::default() }
     }
 
     /// The state. A panic elsewhere leaves it usable: changes are applied step by step, and each step leaves it whole.
@@ -110,9 +113,10 @@ impl Shared {
         let mut ticked = Instant::now();
         while !ended.load(SeqCst) {
             let posts = self.wait_for_work(ended);
-            if self.changed.swap(false, SeqCst) || ticked.elapsed() >= TICK {
+            let has_news = self.changed.swap(false, SeqCst);
+            if has_news || ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                self.lock().tick();
+                self.lock().tick(has_news);
             }
             if let Some(posts) = posts
                 && Fleet::settle(&posts)
@@ -189,7 +193,7 @@ impl State {
     fn bury(&mut self, active: &Active) {
         let slot = active.value.slot;
         active.settle(self.steered(active));
-        let reading = active.read();
+        let reading = active.read(|| self.program.count(slot));
         self.gone.add(&reading);
         if let Some(live) = self.live.get_mut(&active.rule.name)
             && live.lineage == active.lineage

@@ -5,47 +5,69 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    iterator::Signals,
-};
 
 use super::{
     budget::auto_limit,
-    fleet::{FAILED, Fleet, allowed_cpus},
+    cpus::Cpus,
+    fleet::{FAILED, Fleet},
     interfaces::{Interfaces, Role},
+    logger::print_last,
+    members::Members,
     metrics,
     options::Options,
+    privileges,
     report::final_line,
     retire::Shared,
+    signals::{Asked, Signals, Wish, go_on},
     slots::Slots,
     state::{State, Totals},
-    survey::read_nic,
+    survey::{Seen, read_nic},
 };
 use crate::{
     control::{protocol::Response, server::Server},
-    kernel::{events::Events, flows::Flows, nic::Nic, program::Program},
+    kernel::{self, descriptors, events::Events, flows::Flows, nic::Nic, program::Program},
+    memory,
     rules::set::{Change, RuleSet},
 };
 
 /// How long changes of interfaces are waited for that come with the first.
 const TOGETHER: Duration = Duration::from_millis(5);
 
-/// Runs the daemon until SIGTERM or SIGINT.
-pub fn run(options: Options) -> anyhow::Result<()> {
-    // Before anything is made: what arrives meanwhile is not lost.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
-    allow_descriptors();
+/// Rules entered at the start between two looks at whether it is to go on.
+const RULES_AT_ONCE: usize = 100;
+/// Between attempts to hear of changes after one that failed.
+const LATER: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until it is asked to end.
+///
+/// # Errors
+///
+/// It could not start, or not keep running.
+pub fn run(options: Options, signals: &Signals) -> anyhow::Result<()> {
+    memory::map_large_blocks();
+    descriptors::raise_limit();
+    descriptors::suffice()?;
+    kernel::prepare().context("opening the sockets by which the kernel is asked")?;
+    privileges::check(&options.config)?;
+    signals.begin();
     let server = Server::bind(&options.config.daemon.control_socket)?;
     let metrics = options.config.daemon.metrics_listen.map(metrics::listen).transpose()?;
-    let shared = Arc::new(Shared::new(start(options)?));
-    give_memory_back();
+    let state = match start(options) {
+        Err(error) if error.is::<Asked>() => {
+            print_last(final_of_nothing());
+            return Ok(());
+        }
+        state => state?,
+    };
+    let shared = Arc::new(Shared::new(state));
+    memory::give_back();
     let ended = Arc::new(AtomicBool::new(false));
     let caretaker = {
         let (shared, ended) = (shared.clone(), ended.clone());
@@ -55,41 +77,35 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         metrics::serve(metrics, shared.clone())?;
     }
     watch(&shared)?;
+    let reload = reloader(&shared)?;
     let serving = server.serve(shared.clone());
     log_ready(&shared.lock());
 
-    for signal in signals.forever() {
-        if signal != SIGHUP {
-            break;
-        }
-        reload(&shared);
+    while signals.next() == Wish::Reload {
+        // One that waits reads the file after this moment, and so for this signal too.
+        let _ = reload.try_send(());
     }
     serving.stop();
     shared.end(&ended);
     if caretaker.join().is_err() {
         log::error!("the caretaker ended in a panic; its message stands above");
     }
-    println!("{}", final_line(&stop(&shared)?));
+    print_last(final_line(&stop(&shared)?));
     anyhow::ensure!(!FAILED.load(SeqCst), "a worker ended in a panic");
     Ok(())
 }
 
-/// Memberships take a descriptor for each 20 groups, so as many as may be are allowed.
-fn allow_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit }) {
-        log::debug!("the limit of open files stays {:?}: {error}", limit.current);
-    }
+/// The last line of a daemon that was asked to end before it had begun.
+pub fn final_of_nothing() -> String {
+    final_line(&Totals::default())
 }
 
-/// Returns to the kernel what reading a file took: several times what its rules need to keep.
-pub(super) fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes an integer, and touches only memory that nobody holds.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+/// A thread that reloads the file when it is asked to: the file may be slow, and signals must be heard meanwhile.
+fn reloader(shared: &Arc<Shared>) -> anyhow::Result<SyncSender<()>> {
+    let (ask, asked) = sync_channel(1);
+    let shared = shared.clone();
+    thread::Builder::new().name("mcr-reload".into()).spawn(move || asked.iter().for_each(|()| reload(&shared)))?;
+    Ok(ask)
 }
 
 /// Has the caretaker look around whenever the kernel tells that an interface or an address has changed.
@@ -97,16 +113,20 @@ fn watch(shared: &Arc<Shared>) -> anyhow::Result<()> {
     let events = Events::listen().context("listening for changes of interfaces (netlink)")?;
     let shared = Arc::downgrade(shared);
     thread::Builder::new().name("mcr-events".into()).spawn(move || {
+        let mut failed = false;
         loop {
             let heard = events.wait().and_then(|()| {
                 // A change is told in several messages.
                 thread::sleep(TOGETHER);
                 events.drain()
             });
-            if let Err(error) = heard {
-                log::error!("changes of interfaces are found by looking from now on: netlink: {error}");
-                break;
+            if let Err(error) = &heard {
+                if !failed {
+                    log::error!("changes of interfaces are found by looking for now: netlink: {error}");
+                }
+                thread::sleep(LATER);
             }
+            failed = heard.is_err();
             let Some(shared) = shared.upgrade() else { break };
             shared.has_changed();
         }
@@ -135,7 +155,10 @@ fn start(mut options: Options) -> anyhow::Result<State> {
     let egress = known.iter().filter(|(_, role)| *role == Role::Egress);
     let workers = match config.datapath.workers {
         Some(workers) => workers.get(),
-        None => egress.map(|(nic, _)| nic.tx_queues).min().unwrap_or(1).min(allowed_cpus().len().max(1) as u32),
+        None => {
+            let cpus = Cpus::ask().context("asking which CPUs mcrd may run on")?;
+            egress.map(|(nic, _)| nic.tx_queues).min().unwrap_or(1).min(cpus.workers(config.datapath.profile))
+        }
     };
     let slots = Slots::total(config.limits.rules);
     let (program, maps) = Program::load(slots, config.limits.rules)?;
@@ -147,9 +170,11 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         flows: Flows::new(maps),
         fleet: None,
         interfaces: Interfaces::default(),
+        doubts: Default::default(),
         offloads: Default::default(),
-        members: Default::default(),
+        members: Members::new(&options.config.interfaces),
         others: Default::default(),
+        told: Default::default(),
         live: Default::default(),
         retiring: Vec::new(),
         leaving: Vec::new(),
@@ -163,8 +188,10 @@ fn start(mut options: Options) -> anyhow::Result<State> {
     };
     state.attach_demanded(&demanded, &known)?;
     let rules: Vec<Change> = state.set.iter().cloned().map(Change::Add).collect();
-    for warning in state.apply_all(&rules) {
-        log::warn!("{warning}");
+    let mut seen = Seen::default();
+    for some in rules.chunks(RULES_AT_ONCE) {
+        go_on()?;
+        state.apply_seen(some, &mut seen).iter().for_each(|warning| log::warn!("{warning}"));
     }
     // From now on each new interface gets a part of the frames that are left.
     state.fleet.iter_mut().for_each(|fleet| fleet.known = None);
@@ -204,9 +231,7 @@ fn known_interfaces(options: &Options, set: &RuleSet, demanded: &[(Nic, Role)]) 
 }
 
 fn reload(shared: &Shared) {
-    let response = shared.lock().reload(false);
-    shared.ring();
-    match response {
+    match shared.reload(false) {
         Response::Error { message, .. } => {
             message.lines().for_each(|line| log::error!("reload: {line}"));
             log::error!("reload: nothing was changed");
@@ -227,5 +252,8 @@ fn stop(shared: &Shared) -> anyhow::Result<Totals> {
     state.interfaces.detach_all(&mut state.program);
     state.offloads.restore_all();
     drop(sockets);
-    Ok(state.totals())
+    let totals = state.totals();
+    // Whoever still waits for the state, with a slow file or a slow client, changes nothing any more.
+    std::mem::forget(guard);
+    Ok(totals)
 }

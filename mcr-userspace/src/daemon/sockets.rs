@@ -14,13 +14,12 @@ use super::{
     stock::Stock,
 };
 use crate::{
-    config::Profile,
     forward::{
         mailbox::{Attach, Command},
         plan::EgressFacts,
         rule::InterfaceId,
     },
-    kernel::{ifreq::name_of, nic::Nic},
+    kernel::{descriptors, ifreq::name_of, nic::Nic},
     xsk::port::{Bind, Port, Quota},
 };
 
@@ -141,6 +140,9 @@ fn open_with_new(
         u8::try_from(number).context("no more than 256 UMEMs can be told apart; name fewer interfaces in rules")?;
     let mut stock = Stock::new(id, zero_copy, frames, size, &fleet.plan)?;
     let opened = open_with(nic, role, wanted, quota, number, &mut stock).map_err(|refused| refused.error)?;
+    if let Some(why) = fleet.why_another(zero_copy, size) {
+        log::info!("{}: frames of its own, since {why}: packets to or from the others are copied once", nic.name);
+    }
     fleet.add_stock(number, stock);
     Ok(opened)
 }
@@ -201,11 +203,14 @@ fn gone() -> io::Error {
 /// What a failed bind means to the user.
 fn explain(nic: &Nic, queue: u32, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
+    if let Some(why) = descriptors::explain(&error) {
+        return MayPass(format!("{name}: queue {queue}: binding an AF_XDP socket: {why}")).into();
+    }
     match error.raw_os_error() {
         Some(libc::EBUSY) => {
             MayPass(format!("{name}: queue {queue} has another program's AF_XDP socket; end its owner first")).into()
         }
-        Some(libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE) => {
+        Some(libc::ENOMEM | libc::ENOBUFS) => {
             anyhow::Error::from(error).context(format!("{name}: queue {queue}: binding an AF_XDP socket"))
         }
         Some(libc::EPERM) => anyhow!("{name}: AF_XDP sockets need root, or the capability CAP_NET_RAW"),
@@ -229,9 +234,9 @@ pub fn hand_over(
     fleet: &mut Fleet,
 ) -> Vec<Promise> {
     let mut shares: Vec<Vec<(u32, Port)>> = fleet.handles.iter().map(|_| Vec::new()).collect();
-    let may_poll = receives_now && fleet.plan.profile == Profile::LowLatency;
     let mut polled = false;
     for (worker, queue, mut port) in opened {
+        let may_poll = receives_now && fleet.handles[worker].cpu.is_some();
         polled |= may_poll && port.prefer_busy_poll();
         shares[worker].push((queue, port));
     }
@@ -274,5 +279,5 @@ fn more_for_receiving(worker: usize, own: Promise, fleet: &mut Fleet) -> Option<
 /// What outputs need to know of an interface. No packet is larger than a frame with room for a tag, whatever the MTU says.
 pub fn facts(nic: &Nic, frame_size: u32) -> EgressFacts {
     let mtu = nic.mtu.min(largest_mtu(frame_size));
-    EgressFacts { mac: nic.mac, address: nic.address, mtu }
+    EgressFacts { mac: nic.mac, address: nic.address, mtu, ..EgressFacts::default() }
 }

@@ -6,6 +6,7 @@ use mcr_common::counter::RuleDrop;
 
 use super::{
     active::{Active, OutputReading, Reading, add},
+    doubts::Doubts,
     fleet::Fleet,
     hearing::Hearing,
     interfaces::Interfaces,
@@ -16,6 +17,7 @@ use super::{
     retire::Leaving,
     retry::Retry,
     slots::Slots,
+    sources::Told,
     waiting::Watch,
 };
 use crate::{
@@ -41,12 +43,16 @@ pub struct State {
     pub fleet: Option<Fleet>,
     /// Interfaces with sockets.
     pub interfaces: Interfaces,
+    /// Those about which the kernel could not be asked.
+    pub doubts: Doubts,
     /// What was changed on those that rules match on.
     pub offloads: Offloads,
     /// What the host is a member of on them.
     pub members: Members,
     /// What others on this host are.
     pub others: Others,
+    /// What workers know of addresses to send from.
+    pub told: Told,
     /// The truth.
     pub set: RuleSet,
     /// What each rule of the set is doing.
@@ -80,12 +86,16 @@ pub struct Live {
     pub tried: Vec<Nic>,
     /// When to try again all the same, where the cause may pass without any change of them.
     pub retry: Option<Retry>,
+    /// Whether it waits for an address, which another interface than those that it names may get.
+    pub needs_address: bool,
     /// Whether it has begun to wait since waiting rules were last looked at.
     pub is_new_waiter: bool,
     /// Whether its packets come.
     pub hearing: Hearing,
     /// Whether its expired TTLs have been spoken of.
     pub said_expired: bool,
+    /// Whether its packets that are too long have been spoken of.
+    pub said_oversize: bool,
     /// What the rule of this name counted before it was replaced, and that one's outputs.
     pub carried: Reading,
     /// The outputs that `carried` counts.
@@ -127,7 +137,7 @@ impl State {
     pub fn totals(&self) -> Totals {
         let mut totals = self.gone.clone();
         for active in self.actives() {
-            totals.add(&active.read());
+            totals.add(&active.read(|| self.program.count(active.value.slot)));
         }
         if let Some(fleet) = &self.fleet {
             totals.dropped[RuleDrop::RuleGone as usize] +=

@@ -11,19 +11,19 @@ use super::{
     interfaces::{Role, absent},
     modes::NotGranted,
     retry::{MayPass, may_pass},
+    signals::go_on,
+    sources::Answers,
     state::State,
 };
-use crate::{
-    config::Mode,
-    kernel::nic::Nic,
-    rules::rule::{Output, Rule, Source},
-};
+use crate::{config::Mode, kernel::nic::Nic, rules::rule::Rule};
 
 /// Why a rule cannot forward now.
 #[derive(Debug)]
 pub enum Obstacle {
-    /// Something that may come: an interface, an address.
+    /// An interface that may come.
     Missing(String),
+    /// An address, which another interface may have to get: of a VLAN.
+    NoAddress(String),
     /// Something that is wrong.
     Wrong(anyhow::Error),
 }
@@ -38,7 +38,7 @@ impl Obstacle {
 impl std::fmt::Display for Obstacle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Missing(what) => f.write_str(what),
+            Self::Missing(what) | Self::NoAddress(what) => f.write_str(what),
             Self::Wrong(error) => write!(f, "{error:#}"),
         }
     }
@@ -76,6 +76,8 @@ pub struct Seen {
     nics: HashMap<String, Option<Nic>>,
     /// Why there are no sockets on one of them, in a role, and whether the cause may pass.
     refused: HashMap<(String, bool), (String, bool)>,
+    /// What the kernel said of addresses.
+    answers: Answers,
 }
 
 impl Seen {
@@ -127,9 +129,15 @@ impl State {
         for output in &rule.outputs {
             let name = &output.interface;
             let fits = |nic: &Nic| self.fits(nic, Role::Egress).map_err(Obstacle::Wrong);
-            let found = seen.nic(name).and_then(|nic| match no_address(output, &nic) {
-                Some(lack) => Err(Obstacle::Missing(lack)),
-                None => fits(&nic).map(|()| (nic, Role::Egress, mode(name))),
+            let found = seen.nic(name).and_then(|nic| {
+                fits(&nic)?;
+                match seen.answers.lack(&rule.matcher, output, &nic) {
+                    Ok(None) => Ok((nic, Role::Egress, mode(name))),
+                    Ok(Some(lack)) => Err(Obstacle::NoAddress(lack)),
+                    Err(error) => {
+                        Err(Obstacle::Wrong(anyhow::Error::from(error).context(format!("addresses of {name}"))))
+                    }
+                }
             });
             match found {
                 Ok(found) => survey.found.push(found),
@@ -146,8 +154,13 @@ impl State {
 
     /// How the workers are made.
     pub fn plan(&self) -> Plan {
-        let config = &self.options.config;
-        Plan { workers: self.workers, profile: config.datapath.profile, frames_limit: self.frames_limit }
+        let datapath = &self.options.config.datapath;
+        Plan {
+            workers: self.workers,
+            profile: datapath.profile,
+            frames_limit: self.frames_limit,
+            reserve: datapath.cpu_reserve,
+        }
     }
 
     /// Starts the workers, made for these interfaces, should there be none yet.
@@ -179,12 +192,15 @@ impl State {
         fleet.enough = enough_for(&known, plan.workers);
         self.fleet = Some(fleet);
         for (nic, role) in demanded {
+            go_on()?;
             self.ensure_interface(nic, *role, self.options.mode(&nic.name))?;
         }
         let has_both = |nic: &Nic| known.iter().filter(|(other, _)| other.ifindex == nic.ifindex).count() > 1;
         for (nic, role) in &known {
+            go_on()?;
             // An interface that is both begins with the role that needs more.
-            if !self.options.mode_is_demanded && !(*role == Role::Ingress && has_both(nic)) {
+            let comes_first = *role == Role::Ingress && has_both(nic);
+            if !self.options.mode_is_demanded && !comes_first {
                 continue;
             }
             if let Err(error) = self.ensure_interface(nic, *role, self.options.mode(&nic.name))
@@ -206,6 +222,15 @@ impl State {
                 bail!("{}: it is another interface by now", nic.name);
             }
         }
+        let place = self.interfaces.place_named(&nic.name).and_then(|place| place.interface.as_mut());
+        if place.is_some_and(|interface| interface.scrutiny.is_pending(role)) {
+            return Ok(());
+        }
+        self.bind_interface(nic, role, mode)
+    }
+
+    /// Attaches it, and opens the sockets that are not there yet.
+    pub(super) fn bind_interface(&mut self, nic: &Nic, role: Role, mode: Mode) -> anyhow::Result<()> {
         if self.interfaces.serves(nic, role, self.workers) {
             return Ok(());
         }
@@ -239,18 +264,10 @@ impl State {
                 Err(obstacle) => survey.lacking.push(obstacle),
             }
         }
-        survey.for_one_output_at_least().map(|survey| survey.lacking)
+        let lacking = survey.for_one_output_at_least()?.lacking;
+        let told = self.tell_sources(rule, &mut seen.answers).context("addresses to send from");
+        told.map_err(Obstacle::Wrong).map(|()| lacking)
     }
-}
-
-/// Why an output cannot send from `nic`, which has no address.
-pub fn no_address(output: &Output, nic: &Nic) -> Option<String> {
-    (output.source == Source::Interface && nic.address.is_none()).then(|| {
-        format!(
-            "{name} has no IPv4 address to send from (`ip addr add ADDRESS/LEN dev {name}`, or source=keep or source=ADDRESS)",
-            name = output.interface
-        )
-    })
 }
 
 /// Whether an interface is there; the error as a user reads it, where it is not.

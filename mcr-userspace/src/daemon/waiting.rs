@@ -60,16 +60,18 @@ impl Live {
 
     /// It was tried in vain: when it is tried again though nothing has changed.
     pub fn failed(&mut self, obstacle: &Obstacle) {
+        self.needs_address = matches!(obstacle, Obstacle::NoAddress(_));
         self.retry = obstacle.may_pass().then(|| Retry::after(self.retry, Instant::now()));
     }
 }
 
 impl State {
-    /// Tries the rules that wait once more, where something has changed for them.
-    pub fn wake_waiting(&mut self) {
+    /// Tries the rules that wait once more, where something has changed for them. `has_news`: the kernel has told of a change of
+    /// some interface or address.
+    pub fn wake_waiting(&mut self, has_news: bool) {
         let seen = &mut Seen::default();
         let changed = self.watch.changed(seen);
-        for rule in self.to_be_tried(&changed) {
+        for rule in self.due_waiters(&changed, has_news) {
             if !self.watch.add(&rule, seen)
                 && let Some(live) = self.live.get_mut(&rule.name)
             {
@@ -109,12 +111,12 @@ impl State {
     }
 
     /// The waiting rules that are new, or due, or that name an interface which has changed.
-    fn to_be_tried(&mut self, changed: &BTreeSet<String>) -> Vec<Rule> {
+    fn due_waiters(&mut self, changed: &BTreeSet<String>, has_news: bool) -> Vec<Rule> {
         let now = Instant::now();
         let Self { live, set, .. } = self;
         let waiting = live.iter_mut().filter(|(_, live)| live.active.is_none());
-        let to_be_tried = waiting.filter_map(|(name, live)| {
-            let is_due = live.retry.is_some_and(|retry| retry.is_due(now));
+        let due = waiting.filter_map(|(name, live)| {
+            let is_due = live.retry.is_some_and(|retry| retry.is_due(now)) || live.needs_address && has_news;
             let is_new = std::mem::take(&mut live.is_new_waiter);
             if !is_new && !is_due && changed.is_empty() {
                 return None;
@@ -122,7 +124,7 @@ impl State {
             let rule = set.get(name)?;
             (is_new || is_due || rule.interfaces().any(|name| changed.contains(name))).then(|| rule.clone())
         });
-        to_be_tried.collect()
+        due.collect()
     }
 
     /// Frames or slots are free again: what failed for the lack of them is tried at once.

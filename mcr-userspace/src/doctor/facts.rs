@@ -1,8 +1,8 @@
 //! What is known of the host and of an interface when it is judged.
 
-use super::finding::quoted;
+use super::{finding::quoted, firewall::Ruleset};
 use crate::{
-    control::protocol::InterfaceStats,
+    control::protocol::{InterfaceStats, OwnHostView, QueriesView},
     kernel::{
         ethtool::{Channels, Features, Rings},
         holders::Holder,
@@ -20,10 +20,6 @@ pub const CAP_NET_ADMIN: u32 = 12;
 pub const CAP_NET_RAW: u32 = 13;
 /// Memory beyond the limit for locked memory.
 pub const CAP_IPC_LOCK: u32 = 14;
-/// A network namespace for the workers' memory; stands for CAP_BPF too.
-pub const CAP_SYS_ADMIN: u32 = 21;
-/// Loading a program.
-pub const CAP_BPF: u32 = 39;
 
 /// The host, and this process on it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +36,8 @@ pub struct Host {
     pub cpus: Vec<u32>,
     /// Whether irqbalance runs.
     pub irqbalance: bool,
+    /// The firewall.
+    pub firewall: Ruleset,
     /// The daemon.
     pub daemon: Daemon,
     /// Where mcrd lies, or what finds it.
@@ -68,6 +66,10 @@ pub enum Daemon {
         elsewhere: bool,
         /// Its interfaces.
         interfaces: Vec<InterfaceStats>,
+        /// Who asks for its memberships.
+        queries: Vec<QueriesView>,
+        /// Senders and receivers on its host that it does not serve.
+        own_host: Vec<OwnHostView>,
     },
 }
 
@@ -86,6 +88,24 @@ impl Host {
     /// Whether it may ask a driver for an AF_XDP socket, and see who holds a program.
     pub fn is_privileged(&self) -> bool {
         self.has(CAP_NET_ADMIN) && self.has(CAP_NET_RAW)
+    }
+
+    /// Who asks for groups that the daemon has joined on an interface, and in VLANs on it.
+    pub fn queries(&self, name: &str) -> impl Iterator<Item = &QueriesView> {
+        let all = match &self.daemon {
+            Daemon::Runs { elsewhere: false, queries, .. } => queries.as_slice(),
+            _ => &[],
+        };
+        all.iter().filter(move |queries| queries.interface == name)
+    }
+
+    /// Senders and receivers by an interface on the daemon's host that it does not serve.
+    pub fn own_host(&self, name: &str) -> impl Iterator<Item = &OwnHostView> {
+        let all = match &self.daemon {
+            Daemon::Runs { elsewhere: false, own_host, .. } => own_host.as_slice(),
+            _ => &[],
+        };
+        all.iter().filter(move |own| own.interface == name)
     }
 
     /// What the daemon says of an interface that it uses.
@@ -114,6 +134,8 @@ pub struct Interface {
     pub other_end: Option<String>,
     /// Whether that one leaves the tags that it sends beside the packets.
     pub other_end_keeps_tags: Option<bool>,
+    /// How it checks the way back to senders: 0 not at all, 1 strictly, 2 loosely (ip-sysctl, rp_filter); `None` where that is not known.
+    pub rp_filter: Option<u8>,
     /// Whether it is a wireless one.
     pub wireless: bool,
     /// Queues, where the driver tells.
@@ -141,6 +163,8 @@ pub enum ZeroCopy {
     NotAsked(String),
     /// It grants it.
     Granted,
+    /// It grants it, and receiving and sending have interrupts of their own, of which some drivers wake only the latter.
+    Untried,
     /// It grants it, and yet packets may be lost, for this reason.
     Doubtful(String),
     /// It refuses.

@@ -1,11 +1,13 @@
 //! Asks the machine: the one place that does.
 
+mod firewall;
+
 use std::{fs, io, path::Path};
 
 use super::{
     check,
     facts::{Daemon, Host, Interface, ZeroCopy},
-    finding::{Finding, quoted},
+    finding::{Finding, quoted, shown},
     report::{Examined, Report},
 };
 use crate::{
@@ -14,16 +16,17 @@ use crate::{
         protocol::{Request, Response},
     },
     daemon::{
-        allowed_cpus,
         modes::{Answer, ask_for_zero_copy},
+        suitable::{is_bundle, needs_skb, unsuitable},
     },
     kernel::{
+        capabilities::effective,
         ethtool::{Ethtool, TX_VLAN_HW_INSERT},
         holders, interrupts,
         link::{self, Link},
-        netdev::xdp_features,
-        nic::Nic,
-        version,
+        netdev::{is_paired, xdp_features},
+        nic::{Altname, Nic},
+        sched, version,
     },
 };
 
@@ -32,11 +35,15 @@ const VERSION: u32 = 1;
 
 /// Examines these interfaces; where none is named, those of the daemon on `socket`, or else all that are up.
 pub fn examine(names: &[String], socket: &Path) -> Report {
-    let links = link::all().unwrap_or_default();
+    let listed = link::all();
+    let unlisted = listed.as_ref().err().map(|error| format!("the kernel does not list them: {error}"));
+    let links = listed.unwrap_or_default();
     let host = host(names, socket);
     let wanted = if names.is_empty() { by_default(&links, &host.daemon) } else { unique(names) };
     let mut findings = check::host(&host);
-    if wanted.is_empty() {
+    if let Some(why) = unlisted {
+        findings.push(Finding::not_checked("interfaces", why));
+    } else if wanted.is_empty() {
         findings.push(Finding::note("interfaces", "no Ethernet interface is up here; `ip link` lists all"));
     }
     // A driver is asked for a socket only where the user has named its interface: on some that starts a queue anew.
@@ -48,10 +55,19 @@ pub fn examine(names: &[String], socket: &Path) -> Report {
 fn interface(name: &str, links: &[Link], host: &Host, ask: bool) -> Examined {
     let (nic, link) = match (Nic::read(name), links.iter().find(|link| link.name == name)) {
         (Ok(nic), Some(link)) => (nic, link),
+        (Err(ref error), _) if let Some(Altname { name: real }) = altname(error) => {
+            let finding = Finding::problem("name", format!("{} {error}", shown(name)));
+            let findings = vec![finding.fix(format!("mcrctl doctor {}", quoted(real)))];
+            return Examined { name: name.to_owned(), findings, ..Examined::default() };
+        }
         (Err(error), _)
             if error.raw_os_error() != Some(libc::ENODEV) && error.kind() != io::ErrorKind::InvalidInput =>
         {
             let finding = Finding::not_checked("name", format!("the kernel does not describe it: {error}"));
+            return Examined { name: name.to_owned(), findings: vec![finding], ..Examined::default() };
+        }
+        (Ok(_), None) if links.is_empty() => {
+            let finding = Finding::not_checked("name", "the kernel does not list it");
             return Examined { name: name.to_owned(), findings: vec![finding], ..Examined::default() };
         }
         _ => {
@@ -74,6 +90,10 @@ fn interface(name: &str, links: &[Link], host: &Host, ask: bool) -> Examined {
     }
 }
 
+fn altname(error: &io::Error) -> Option<&Altname> {
+    error.get_ref()?.downcast_ref()
+}
+
 fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Interface {
     let name_of =
         |index: Option<u32>| links.iter().find(|other| Some(other.ifindex) == index).map(|other| other.name.clone());
@@ -92,6 +112,7 @@ fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Inter
         master: name_of(link.master),
         other_end_keeps_tags: other_end.as_ref().and_then(keeps_tags),
         other_end,
+        rp_filter: rp_filter(&nic.name),
         wireless: fs::exists(format!("/sys/class/net/{}/phy80211", nic.name)).unwrap_or(false),
         channels: ethtool.as_ref().and_then(|ethtool| ethtool.channels().ok()),
         rings: ethtool.as_ref().and_then(|ethtool| ethtool.rings().ok()).filter(|rings| rings.rx > 0),
@@ -105,9 +126,21 @@ fn facts(nic: Nic, link: &Link, links: &[Link], host: &Host, ask: bool) -> Inter
     }
 }
 
+/// The stricter of what holds for all interfaces and for this one.
+fn rp_filter(name: &str) -> Option<u8> {
+    let of = |name: &str| {
+        let set = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter")).ok()?;
+        set.trim().parse().ok()
+    };
+    of(name).max(of("all"))
+}
+
 /// Asks the driver as mcrd does, where that disturbs nobody.
 fn zero_copy(nic: &Nic, link: &Link, host: &Host, ask: bool) -> ZeroCopy {
     let not_asked = |why: &str| ZeroCopy::NotAsked(why.to_owned());
+    if unsuitable(nic).is_some() || needs_skb(nic).is_some() {
+        return not_asked("mcrd does not ask it either");
+    }
     if link.xdp.is_some() {
         return not_asked("an XDP program is attached, and its packets might be interrupted");
     }
@@ -122,10 +155,13 @@ fn zero_copy(nic: &Nic, link: &Link, host: &Host, ask: bool) -> ZeroCopy {
     }
     let busy = io::Error::from_raw_os_error(libc::EBUSY).to_string();
     match ask_for_zero_copy(nic) {
-        Answer::Granted => ZeroCopy::Granted,
-        Answer::Doubtful(why) => ZeroCopy::Doubtful(why),
+        // It shows whether it works once a program is attached, which may take the link down.
+        Answer::Granted if is_paired(nic.ifindex, 0) == Some(false) => ZeroCopy::Untried,
+        Answer::Granted | Answer::Open => ZeroCopy::Granted,
+        Answer::Doubtful(why) | Answer::Fails(why) => ZeroCopy::Doubtful(why),
         Answer::Refused(why) if why.contains(&busy) => ZeroCopy::InUse,
         Answer::Refused(why) => ZeroCopy::Refused(why),
+        Answer::NotAsked(why) => ZeroCopy::NotAsked(format!("the kernel could not be asked: {why}")),
     }
 }
 
@@ -136,10 +172,11 @@ fn host(names: &[String], socket: &Path) -> Host {
     Host {
         release,
         kernel,
-        capabilities: capabilities(),
+        capabilities: effective().map_or(0, |held| held.bits()),
         memlock: memlock(),
-        cpus: allowed_cpus(),
+        cpus: sched::allowed_cpus().unwrap_or_default(),
         irqbalance: runs("irqbalance"),
+        firewall: firewall::ruleset(),
         daemon: daemon(socket),
         mcrd: mcrd(),
         command: words.join(" "),
@@ -156,6 +193,8 @@ fn daemon(socket: &Path) -> Daemon {
             version: status.version,
             pid: status.pid,
             interfaces: status.interfaces,
+            queries: status.queries,
+            own_host: status.own_host,
         },
         Ok(_) => silent(format!("what answers on {} is not mcrd", socket.display())),
         Err(error) => silent(error.to_string()),
@@ -169,13 +208,6 @@ fn is_elsewhere(pid: u32) -> bool {
         (Some(own), Some(other)) => own != other,
         _ => false,
     }
-}
-
-/// The effective capabilities of this process (proc(5), `CapEff`).
-fn capabilities() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// The limit on locked memory; `None` where there is none.
@@ -202,7 +234,8 @@ fn by_default(links: &[Link], daemon: &Daemon) -> Vec<String> {
     {
         return interfaces.iter().map(|interface| interface.name.clone()).collect();
     }
-    let is_used = |link: &&Link| link.hardware == libc::ARPHRD_ETHER && link.flags & libc::IFF_UP as u32 != 0;
+    let is_up = |link: &Link| link.hardware == libc::ARPHRD_ETHER && link.flags & libc::IFF_UP as u32 != 0;
+    let is_used = |link: &&Link| is_up(link) && !is_bundle(&link.port_of);
     links.iter().filter(is_used).map(|link| link.name.clone()).collect()
 }
 

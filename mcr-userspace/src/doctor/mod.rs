@@ -5,6 +5,7 @@
 
 mod facts;
 mod finding;
+mod firewall;
 mod gather;
 mod check;
 mod report;

@@ -40,6 +40,8 @@ pub struct RuleCounters {
     pub outputs: Outputs<OutputCounters>,
     /// Received packets that its outputs were not offered, by [`RuleDrop`]; `RxRing` is not the worker's to count.
     pub dropped: [Counter; RuleDrop::COUNT],
+    /// Of those, packets that ended before their IP length says.
+    pub cut: Counter,
 }
 
 /// One output's counters at one worker.
@@ -75,6 +77,6 @@ impl RuleCounters {
     /// Zeroes for a rule of so many outputs, at least one.
     pub fn new(outputs: usize) -> Self {
         let outputs = Outputs::new((0..outputs).map(|_| OutputCounters::default())).expect("a rule has an output");
-        Self { received: Counter::default(), dropped: Default::default(), outputs }
+        Self { received: Counter::default(), dropped: Default::default(), cut: Counter::default(), outputs }
     }
 }

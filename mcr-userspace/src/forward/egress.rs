@@ -31,6 +31,12 @@ impl Egress {
         Self { facts, port, link: Link::Up, pending: Vec::new(), is_full: false }
     }
 
+    /// Has these facts from now on. What it knows of [`sources`](EgressFacts::sources) comes by itself, and stays.
+    pub fn learn(&mut self, facts: EgressFacts) {
+        let sources = std::mem::take(&mut self.facts.sources);
+        self.facts = EgressFacts { sources, ..facts };
+    }
+
     /// Whether one more frame may set out; asked before it is copied. Frames lined up count too, so that an egress that
     /// stalls never has more than its quota, and takes nothing from the others.
     #[inline]

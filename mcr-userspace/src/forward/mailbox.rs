@@ -17,6 +17,7 @@ use super::{
     counters::RuleCounters,
     plan::EgressFacts,
     rule::{Compiled, InterfaceId},
+    sources::Sources,
 };
 use crate::{
     rules::rule::Match,
@@ -91,6 +92,13 @@ pub enum Command {
         id: InterfaceId,
         /// What outputs need to know.
         facts: EgressFacts,
+    },
+    /// Some of an interface's outputs send from these addresses from now on.
+    Sources {
+        /// The interface's number.
+        id: InterfaceId,
+        /// The addresses.
+        sources: Sources,
     },
     /// This rule has this slot, which is free.
     Install {

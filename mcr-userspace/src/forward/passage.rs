@@ -6,19 +6,21 @@ use mcr_common::{
     counter::{OutputDrop, RuleDrop},
     flow::Datagram,
     parse::{Parsed, parse},
+    steered::Kind,
+    wire::is_martian_source,
 };
 
 use super::{
     depth::Depth,
     desk::Desk,
     egress::Egress,
-    fetch,
+    fetch, merged,
     plan::{Rewrite, plan},
     rewrite::rewrite,
     rule::InterfaceId,
     store::Stores,
     table::Entry,
-    validate::{complete_checksum, end_of_packet},
+    validate::{complete_checksum, end_of_packet, ends_early, is_cut},
 };
 use crate::xsk::{
     frame::Frame,
@@ -110,28 +112,44 @@ pub fn fetch(desk: &Desk<'_>, frames: &[Frame]) {
     }
 }
 
-/// Forwards one received packet to all outputs of its rule.
+/// Forwards one received packet to all outputs of its rule. `rest` is what was received after it: a merged packet may need more frames.
 #[inline]
-pub fn forward(desk: &mut Desk<'_>, outlets: &mut Outlets<'_>, ingress: Ingress, mut frame: Frame) {
+pub fn forward(
+    desk: &mut Desk<'_>,
+    outlets: &mut Outlets<'_>,
+    ingress: Ingress,
+    mut frame: Frame,
+    rest: &mut impl Iterator<Item = Frame>,
+) {
     let table = desk.table;
     let memory = desk.stores.memory(&frame);
-    let hint = frame.take_slot(memory);
+    let hint = frame.take_steered(memory);
     let datagram = match parse(frame.bytes(memory)) {
         Parsed::Datagram(datagram) => Some(datagram),
         Parsed::Fragment(_) | Parsed::Other => None,
     };
     // The kernel's word where it came along; its lookup, repeated here, where the driver carries no metadata.
-    let slot = hint.or_else(|| {
-        desk.counters.own_lookups.add(1);
-        table.find(ingress.ifindex, datagram.as_ref()?)
-    });
-    let Some((slot, entry)) = slot.and_then(|slot| Some((slot, table.get(slot)?))) else {
+    let (kind, slot) = match hint {
+        Some((kind, slot)) => (kind, Some(slot)),
+        None => {
+            desk.counters.own_lookups.add(1);
+            // Its length alone tells that the program has cut it.
+            let cut = datagram.as_ref().is_some_and(|datagram| is_cut(frame.bytes(memory), datagram));
+            let kind = if cut { Kind::Cut } else { Kind::Whole };
+            (kind, datagram.as_ref().and_then(|datagram| table.find(ingress.ifindex, datagram)))
+        }
+    };
+    let entry = slot.and_then(|slot| Some((slot, table.get(slot)?)));
+    if kind == Kind::Merged || frame.is_continued() {
+        return merged::forward(desk, outlets, ingress, kind, entry, datagram, merged::Parts::gather(frame, rest));
+    }
+    let Some((slot, entry)) = entry else {
         desk.counters.orphans.add(1);
         return desk.stores.put(frame);
     };
     // What the kernel counted for this slot has arrived, whatever becomes of it here.
     entry.counters.received.add(1);
-    match accept(desk, entry, ingress, datagram, &mut frame) {
+    match accept(desk, entry, ingress, kind, datagram, &mut frame) {
         Ok(datagram) => fan_out(desk, outlets, slot, entry, &datagram, frame),
         Err(reason) => {
             entry.counters.dropped[reason as usize].add(1);
@@ -140,19 +158,33 @@ pub fn forward(desk: &mut Desk<'_>, outlets: &mut Outlets<'_>, ingress: Ingress,
     }
 }
 
+/// A datagram that the rule takes, and that may be forwarded by its source.
+#[inline]
+pub(super) fn admit(entry: &Entry, ingress: Ingress, datagram: Option<Datagram>) -> Result<Datagram, RuleDrop> {
+    let datagram = datagram.filter(|datagram| entry.rule.covers(ingress.ifindex, datagram));
+    let datagram = datagram.ok_or(RuleDrop::RuleGone)?;
+    if is_martian_source(datagram.source) { Err(RuleDrop::MartianSource) } else { Ok(datagram) }
+}
+
 /// Makes the frame a sound packet of the rule, without padding and with a whole checksum; or says why it is none.
 #[inline]
 fn accept(
     desk: &Desk<'_>,
     entry: &Entry,
     ingress: Ingress,
+    kind: Kind,
     datagram: Option<Datagram>,
     frame: &mut Frame,
 ) -> Result<Datagram, RuleDrop> {
-    let datagram = datagram.filter(|datagram| entry.rule.covers(ingress.ifindex, datagram));
-    let datagram = datagram.ok_or(RuleDrop::RuleGone)?;
+    let datagram = admit(entry, ingress, datagram)?;
     let memory = desk.stores.memory(frame);
-    let end = end_of_packet(frame.bytes(memory), &datagram).ok_or(RuleDrop::Malformed)?;
+    if kind == Kind::Cut {
+        return Err(RuleDrop::Oversize);
+    }
+    let Some(end) = end_of_packet(frame.bytes(memory), &datagram) else {
+        entry.counters.cut.add(ends_early(frame.bytes(memory), &datagram).into());
+        return Err(RuleDrop::Malformed);
+    };
     frame.set_len(memory, end);
     if ingress.partial_checksums {
         complete_checksum(frame.bytes(memory), &datagram);
@@ -162,7 +194,7 @@ fn accept(
 
 /// Sends the packet to each output: a copy for all but the last that takes it and sends from the same UMEM, which gets the frame itself.
 #[inline]
-fn fan_out(
+pub(super) fn fan_out(
     desk: &mut Desk<'_>,
     outlets: &mut Outlets<'_>,
     slot: u32,

@@ -4,20 +4,22 @@ use std::net::Ipv4Addr;
 
 use mcr_common::{
     counter::OutputDrop,
-    flow::Datagram,
-    wire::{self, ipv4},
+    flow::{self, Datagram},
+    wire::ipv4,
 };
 
-use super::rule::Target;
-use crate::rules::rule::{Source, Ttl, Vlan as OutputVlan};
+use super::{rule::Target, sources::Sources};
+use crate::rules::rule::{Source, Ttl, Vlan};
 
 /// What is known of an egress interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EgressFacts {
     /// Its own Ethernet address.
     pub mac: [u8; 6],
-    /// Its primary IPv4 address.
+    /// The IPv4 address that it sends from in general.
     pub address: Option<Ipv4Addr>,
+    /// Where it sends from another one.
+    pub sources: Sources,
     /// Bytes of the largest IP packet.
     pub mtu: u32,
 }
@@ -35,8 +37,8 @@ pub struct Rewrite {
     pub ttl: u8,
     /// DSCP and ECN.
     pub tos: u8,
-    /// VLAN ID of the new tag.
-    pub vlan: Option<u16>,
+    /// The new tag.
+    pub vlan: Vlan,
     /// Source Ethernet address.
     pub mac: [u8; 6],
 }
@@ -56,30 +58,28 @@ pub fn plan(packet: &[u8], datagram: &Datagram, target: &Target, facts: &EgressF
     if packet.len() - ip > facts.mtu as usize {
         return Err(OutputDrop::TooBig);
     }
+    let group = target.group.apply(datagram.group);
+    let vlan = match target.vlan {
+        Vlan::None => None,
+        Vlan::Set(id) => Some(id),
+        Vlan::Keep => (datagram.vlan != flow::Vlan::UNTAGGED).then(|| datagram.vlan.bits()),
+    };
     let source = match target.source {
         Source::Keep => datagram.source,
         Source::Address(address) => address.into(),
-        Source::Interface => facts.address.ok_or(OutputDrop::NoSource)?.into(),
+        Source::Interface => {
+            let special = facts.sources.of(vlan, group);
+            special.map_or(facts.address, |special| special.address).ok_or(OutputDrop::NoSource)?.into()
+        }
     };
     let tos = packet[ip + ipv4::TOS];
     Ok(Rewrite {
-        group: target.group.apply(datagram.group),
+        group,
         source,
         port: target.port.apply(datagram.port),
         ttl,
         tos: target.dscp.map_or(tos, |dscp| dscp << 2 | tos & 0b11),
-        vlan: match target.vlan {
-            OutputVlan::None => None,
-            OutputVlan::Set(id) => Some(id),
-            OutputVlan::Keep => vlan_id(packet, ip),
-        },
+        vlan: target.vlan,
         mac: facts.mac,
     })
-}
-
-/// The VLAN ID of the tag before the IP header at `ip`, if there is one.
-#[inline]
-fn vlan_id(packet: &[u8], ip: usize) -> Option<u16> {
-    (ip > wire::ETHERNET_LEN)
-        .then(|| u16::from_be_bytes([packet[wire::ETHERNET_LEN], packet[wire::ETHERNET_LEN + 1]]) & wire::VLAN_ID_MASK)
 }

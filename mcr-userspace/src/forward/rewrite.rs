@@ -7,6 +7,7 @@ use mcr_common::{
 };
 
 use super::plan::Rewrite;
+use crate::rules::rule::Vlan;
 
 /// Rewrites the packet of `length` bytes at the start of `buffer`, which is valid (see
 /// [`end_of_packet`](super::validate::end_of_packet)); its new length. It grows by four bytes where a tag is pushed: `buffer`
@@ -46,17 +47,23 @@ pub fn rewrite(buffer: &mut [u8], length: usize, datagram: &Datagram, new: &Rewr
 
 /// Moves the IP packet from `ip` to where it starts behind the new tag or none, and writes the bytes between. The new length.
 #[inline]
-fn retag(buffer: &mut [u8], length: usize, ip: usize, vlan: Option<u16>) -> usize {
-    let to = wire::ETHERNET_LEN + if vlan.is_some() { wire::VLAN_LEN } else { 0 };
+fn retag(buffer: &mut [u8], length: usize, ip: usize, vlan: Vlan) -> usize {
+    let tag = match vlan {
+        Vlan::Keep => return length,
+        Vlan::None => None,
+        // The priority code point of a packet that comes with a tag stays; a new tag has none. Of two tags the one before the IP
+        // header says the VLAN (see `mcr_common::parse`).
+        Vlan::Set(id) if ip > wire::ETHERNET_LEN => Some(word(buffer, ip - wire::VLAN_LEN) & !wire::VLAN_ID_MASK | id),
+        Vlan::Set(id) => Some(id),
+    };
+    let to = wire::ETHERNET_LEN + if tag.is_some() { wire::VLAN_LEN } else { 0 };
     if to != ip {
         buffer.copy_within(ip..length, to);
     }
     let mut at = wire::ETHERTYPE;
-    if let Some(id) = vlan {
-        // The priority code point of a packet that comes with a tag stays; a new tag has none.
-        let priority = if ip > wire::ETHERNET_LEN { word(buffer, wire::ETHERNET_LEN) & !wire::VLAN_ID_MASK } else { 0 };
+    if let Some(tag) = tag {
         put(buffer, at, wire::ETHERTYPE_VLAN);
-        put(buffer, at + 2, priority | id);
+        put(buffer, at + 2, tag);
         at += wire::VLAN_LEN;
     }
     put(buffer, at, wire::ETHERTYPE_IPV4);

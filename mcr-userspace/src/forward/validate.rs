@@ -20,6 +20,22 @@ pub fn end_of_packet(frame: &[u8], datagram: &Datagram) -> Option<usize> {
     (Sum::default().header(frame.get(ip..udp_at)?).fold() == 0xffff).then_some(end)
 }
 
+/// Whether a frame that is too short for its packet ends with its headers: so the XDP program leaves a packet that is too long for a frame.
+/// A damaged packet may look the same, so metadata is asked first.
+#[inline]
+pub fn is_cut(frame: &[u8], datagram: &Datagram) -> bool {
+    let (ip, headers) = (usize::from(datagram.ip_offset), usize::from(datagram.udp_offset) + wire::UDP_LEN);
+    let total = be16(frame, ip + ipv4::TOTAL_LENGTH).map_or(0, usize::from);
+    frame.len() == headers && ip + total > headers
+}
+
+/// Whether a parsed frame ends before its IP packet does.
+#[cold]
+pub fn ends_early(frame: &[u8], datagram: &Datagram) -> bool {
+    let ip = usize::from(datagram.ip_offset);
+    be16(frame, ip + ipv4::TOTAL_LENGTH).is_none_or(|length| ip + usize::from(length) > frame.len())
+}
+
 /// Completes a partial UDP checksum: virtual interfaces leave only the pseudo-header's folded sum there (`CHECKSUM_PARTIAL`,
 /// include/linux/skbuff.h), for a NIC to complete. One damaged packet in 65,535 looks the same, hence only on those.
 #[inline]

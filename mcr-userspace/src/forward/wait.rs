@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::config::Profile;
+use super::reserve::Reserve;
+use crate::{config::Profile, kernel::sched};
 
 /// A batch of this many says that more wait already.
 const FULL_BATCH: usize = 64;
@@ -40,6 +41,7 @@ pub struct Waiter {
     late: f32,
     /// When it last napped.
     napped: Instant,
+    reserve: Reserve,
 }
 
 /// What to do now.
@@ -49,14 +51,16 @@ pub enum Wait {
     Not,
     /// Be away for so long.
     Nap(Duration),
+    /// Be away for so long, for others' sake.
+    GiveWay(Duration),
     /// Sleep until a packet or a command comes.
     Sleep,
 }
 
 impl Waiter {
-    /// For a worker that starts now.
-    pub fn new(profile: Profile, now: Instant) -> Self {
-        Self { profile, since: now, rate: 0.0, late: 0.0, napped: now }
+    /// For a worker that starts now. Where it sleeps in between, it leaves the part `reserve` of its CPU to others at all events.
+    pub fn new(profile: Profile, reserve: f64, now: Instant) -> Self {
+        Self { profile, since: now, rate: 0.0, late: 0.0, napped: now, reserve: Reserve::new(reserve, now) }
     }
 
     /// After a round that handled `packets`: what to do.
@@ -74,6 +78,9 @@ impl Waiter {
         // A moving average whose weights fall off with time: each packet is one over the memory, and fades.
         let memory = MEMORY.as_secs_f32();
         self.rate = self.rate * memory / (memory + passed) + packets as f32 / (memory + passed);
+        if let Some(owed) = self.reserve.owed(now, sched::usage) {
+            return Wait::GiveWay(owed);
+        }
         let naps = self.is_exact() || now - self.napped >= AGAIN;
         if packets >= FULL_BATCH || self.rate >= FULL && !naps {
             Wait::Not
@@ -139,7 +146,7 @@ mod tests {
     /// time.
     fn waits(rate: f32) -> Vec<(usize, Wait)> {
         let start = Instant::now();
-        let mut waiter = Waiter::new(Profile::Efficient, start);
+        let mut waiter = Waiter::new(Profile::Efficient, 0.0, start);
         let (mut time, mut owed, mut waits) = (0.0_f32, 0.0_f32, Vec::new());
         while time < 0.02 {
             let packets = owed as usize;
@@ -147,7 +154,7 @@ mod tests {
             let wait = waiter.after(packets, || start + Duration::from_secs_f32(time));
             let passed = match wait {
                 Wait::Not => 1e-6,
-                Wait::Nap(time) => time.as_secs_f32(),
+                Wait::Nap(time) | Wait::GiveWay(time) => time.as_secs_f32(),
                 Wait::Sleep => ((1.0 - owed) / rate).max(1e-6),
             };
             time += passed;
@@ -188,7 +195,7 @@ mod tests {
 
     #[test]
     fn naps_that_end_a_little_late_are_asked_for_shorter() {
-        let (mut waiter, late) = (Waiter::new(Profile::Efficient, Instant::now()), Duration::from_micros(15));
+        let (mut waiter, late) = (Waiter::new(Profile::Efficient, 0.0, Instant::now()), Duration::from_micros(15));
         let waits = busy(&mut waiter, late, 1_000);
         let Some(Wait::Nap(last)) = waits.last() else { panic!("{waits:?}") };
         let away = *last + late;
@@ -197,7 +204,7 @@ mod tests {
 
     #[test]
     fn where_naps_end_much_too_late_it_sleeps_and_looks_again() {
-        let mut waiter = Waiter::new(Profile::Efficient, Instant::now());
+        let mut waiter = Waiter::new(Profile::Efficient, 0.0, Instant::now());
         busy(&mut waiter, Duration::from_micros(60), 1_000);
         let naps = |waits: Vec<Wait>| waits.iter().filter(|wait| matches!(wait, Wait::Nap(_))).count();
         let since = waiter.since;
@@ -215,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_other_profile_never_waits() {
-        let mut waiter = Waiter::new(Profile::LowLatency, Instant::now());
+        let mut waiter = Waiter::new(Profile::LowLatency, 0.5, Instant::now());
         assert!((0..100).all(|packets| waiter.after(packets, || unreachable!("it needs no clock")) == Wait::Not));
     }
 }

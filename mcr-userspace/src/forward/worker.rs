@@ -81,10 +81,10 @@ impl Worker {
         }
     }
 
-    /// Runs until it is stopped. Its sockets come back: they are to be closed once the program is detached.
-    pub fn run(mut self, profile: Profile) -> Vec<Port> {
+    /// Runs until it is stopped, as [`Waiter`] says between batches. Its sockets come back: they are to be closed once the program is detached.
+    pub fn run(mut self, profile: Profile, reserve: f64) -> Vec<Port> {
         wait::be_exact();
-        let mut waiter = Waiter::new(profile, Instant::now());
+        let mut waiter = Waiter::new(profile, reserve, Instant::now());
         let mut set = Vec::new();
         let mut probed = Instant::now();
         loop {
@@ -102,6 +102,8 @@ impl Worker {
                 let began = Instant::now();
                 wait::nap(time);
                 waiter.napped(time, began.elapsed());
+            } else if let Wait::GiveWay(time) = wait {
+                wait::nap(time);
             } else if wait == Wait::Sleep {
                 let sending = self.bound.iter().any(|bound| bound.port.sending() > 0);
                 let timeout = if sending {
@@ -184,8 +186,10 @@ impl Worker {
                 break;
             }
             passage::fetch(desk, &frames.as_slice()[..ahead]);
-            for frame in frames.by_ref().take(ahead) {
-                passage::forward(desk, outlets, ingress, frame);
+            for _ in 0..ahead {
+                // A merged packet may have taken some.
+                let Some(frame) = frames.next() else { break };
+                passage::forward(desk, outlets, ingress, frame, &mut frames);
             }
         }
     }
@@ -228,7 +232,12 @@ impl Worker {
             Command::Attach(attach) => self.attach(attach),
             Command::Update { id, facts } => {
                 if let Some(Some(Interface { egress: Some(egress), .. })) = self.interfaces.get_mut(id) {
-                    egress.facts = facts;
+                    egress.learn(facts);
+                }
+            }
+            Command::Sources { id, sources } => {
+                if let Some(Some(Interface { egress: Some(egress), .. })) = self.interfaces.get_mut(id) {
+                    egress.facts.sources = sources;
                 }
             }
             Command::Install { slot, matcher, rule, counters } => {
@@ -260,7 +269,7 @@ impl Worker {
         let interface = place(&mut self.interfaces, id).get_or_insert(Interface { ingress, egress: None });
         match &mut interface.egress {
             // It has frames lined up.
-            Some(egress) => egress.facts = facts,
+            Some(egress) => egress.learn(facts),
             none => *none = own.map(|port| Egress::new(facts, port)),
         }
         // Whoever waited may have given up.

@@ -5,15 +5,28 @@ use std::{
     io, mem,
     net::{Ipv4Addr, UdpSocket},
     os::fd::AsRawFd,
+    sync::OnceLock,
 };
 
 use libc::c_char;
 
-/// A socket to ask about one interface of the network namespace that it was made in.
+/// Asks about one interface of the network namespace of the thread that asked first.
 #[derive(Debug)]
 pub(super) struct Asker {
-    socket: UdpSocket,
+    socket: &'static UdpSocket,
     name: [c_char; libc::IFNAMSIZ],
+}
+
+/// The socket by which all is asked, made with the first question and kept: later ones need no descriptor.
+pub(super) fn socket() -> io::Result<&'static UdpSocket> {
+    static SOCKET: OnceLock<UdpSocket> = OnceLock::new();
+    match SOCKET.get() {
+        Some(socket) => Ok(socket),
+        None => {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            Ok(SOCKET.get_or_init(|| socket))
+        }
+    }
 }
 
 impl Asker {
@@ -27,7 +40,7 @@ impl Asker {
         for (to, from) in buffer.iter_mut().zip(text.as_bytes()) {
             *to = *from as c_char;
         }
-        let asker = Self { socket: UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?, name: buffer };
+        let asker = Self { socket: socket()?, name: buffer };
         asker.ifindex()?;
         Ok(asker)
     }
@@ -35,7 +48,7 @@ impl Asker {
     /// One `ioctl`, and the request as the kernel left it.
     pub(super) fn request(&self, request: libc::Ioctl) -> io::Result<libc::ifreq> {
         let mut ifreq = self.named();
-        self.ioctl(request, &mut ifreq)?;
+        ioctl(self.socket, request, &mut ifreq)?;
         Ok(ifreq)
     }
 
@@ -43,7 +56,7 @@ impl Asker {
     pub(super) fn hand_over(&self, request: libc::Ioctl, words: &mut [u32]) -> io::Result<libc::c_int> {
         let mut ifreq = self.named();
         ifreq.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
-        self.ioctl(request, &mut ifreq)
+        ioctl(self.socket, request, &mut ifreq)
     }
 
     /// The interface's index.
@@ -53,28 +66,37 @@ impl Asker {
     }
 
     fn named(&self) -> libc::ifreq {
-        // SAFETY: `ifreq` is integers, bytes and a pointer: all zero is a value of it.
-        let mut ifreq: libc::ifreq = unsafe { mem::zeroed() };
+        let mut ifreq = empty();
         ifreq.ifr_name = self.name;
         ifreq
     }
+}
 
-    fn ioctl(&self, request: libc::Ioctl, ifreq: &mut libc::ifreq) -> io::Result<libc::c_int> {
-        // SAFETY: `ifreq` is a valid `struct ifreq`; where it carries a pointer, `hand_over` borrows its target for as long.
-        match unsafe { libc::ioctl(self.socket.as_raw_fd(), request, std::ptr::from_mut(ifreq)) } {
-            -1 => Err(io::Error::last_os_error()),
-            result => Ok(result),
-        }
+fn empty() -> libc::ifreq {
+    // SAFETY: `ifreq` is integers, bytes and a pointer: all zero is a value of it.
+    unsafe { mem::zeroed() }
+}
+
+fn ioctl(socket: &UdpSocket, request: libc::Ioctl, ifreq: &mut libc::ifreq) -> io::Result<libc::c_int> {
+    // SAFETY: `ifreq` is a valid `struct ifreq`; where it carries a pointer, `hand_over` borrows its target for as long.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), request, std::ptr::from_mut(ifreq)) } {
+        -1 => Err(io::Error::last_os_error()),
+        result => Ok(result),
     }
 }
 
-/// The name that an interface has now.
+/// Whether an interface is up and has a carrier (`IFF_RUNNING`, netdevice(7)); not where it cannot be asked.
+pub fn has_link(name: &str) -> bool {
+    let flags = Asker::new(name).and_then(|asker| asker.request(libc::SIOCGIFFLAGS));
+    // SAFETY: SIOCGIFFLAGS fills this member.
+    flags.is_ok_and(|ifreq| libc::c_int::from(unsafe { ifreq.ifr_ifru.ifru_flags }) & libc::IFF_RUNNING != 0)
+}
+
+/// The name that an interface has now; `ENODEV` where there is no such interface. Every other error says nothing about it.
 pub fn name_of(ifindex: u32) -> io::Result<String> {
-    let mut buffer = [0 as c_char; libc::IFNAMSIZ];
-    // SAFETY: the buffer has the IF_NAMESIZE bytes that the function may write.
-    if unsafe { libc::if_indextoname(ifindex, buffer.as_mut_ptr()) }.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it ends with a NUL, as the function leaves it.
-    Ok(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_string_lossy().into_owned())
+    let mut ifreq = empty();
+    ifreq.ifr_ifru.ifru_ifindex = ifindex as libc::c_int;
+    ioctl(socket()?, libc::SIOCGIFNAME, &mut ifreq)?;
+    // SAFETY: the kernel ends the name with a NUL (`netdev_get_name()`, net/core/dev.c).
+    Ok(unsafe { CStr::from_ptr(ifreq.ifr_name.as_ptr()) }.to_string_lossy().into_owned())
 }

@@ -4,26 +4,33 @@ use std::{fmt, io};
 
 use mcr_common::wire::ETHERTYPE_VLAN;
 
-use super::netlink::{ask, attributes, number, text};
+use super::netlink::{ask_route, attribute, attributes, number, text};
 
 // linux/if_link.h.
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_EXT_MASK: u16 = 29;
 const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
+const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_ALLMULTI: u16 = 61;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 /// linux/rtnetlink.h: bytes of `struct ifinfomsg`.
 const IFINFOMSG: usize = 16;
+/// linux/rtnetlink.h: statistics are left out.
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub struct Link {
     pub ifindex: u32,
     /// Its name.
     pub name: String,
+    /// Further names of it (`ip link property add dev NAME altname OTHER`).
+    pub altnames: Vec<String>,
     /// What its addresses are like (linux/if_arp.h): `ARPHRD_ETHER` and others.
     pub hardware: u16,
     /// `IFF_UP` and others.
@@ -42,6 +51,8 @@ pub struct Link {
     pub vlan: Option<u16>,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,
+    /// Of which kind that is: `bridge`, `bond`, `team` and others; empty where it is a port of nothing.
+    pub port_of: String,
     /// The veth's peer, or the interface that a VLAN is on, where that is in this network namespace.
     pub other_end: Option<u32>,
     /// Whether that one is in another network namespace.
@@ -52,6 +63,8 @@ pub struct Link {
     pub takes_all_multicast: bool,
     /// The XDP program that is attached.
     pub xdp: Option<AttachedXdp>,
+    /// The bus of the device that it is on, such as `pci` or `virtio`; empty where it is on no device.
+    pub bus: String,
 }
 
 /// An XDP program as its interface shows it.
@@ -89,8 +102,22 @@ impl fmt::Display for XdpPlace {
 
 /// All interfaces of this network namespace.
 pub fn all() -> io::Result<Vec<Link>> {
-    let answers = ask(libc::NETLINK_ROUTE, libc::RTM_GETLINK, libc::NLM_F_DUMP, &[0; IFINFOMSG])?;
+    let answers = ask_route(libc::RTM_GETLINK, libc::NLM_F_DUMP, &[&[0; IFINFOMSG][..], &lean()].concat())?;
     Ok(answers.iter().filter_map(|answer| read(answer)).collect())
+}
+
+/// The interface of this index; `ENODEV` where there is none.
+pub fn of(ifindex: u32) -> io::Result<Link> {
+    let mut body = vec![0; IFINFOMSG];
+    body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    body.extend(lean());
+    let answers = ask_route(libc::RTM_GETLINK, 0, &body)?;
+    answers.iter().find_map(|answer| read(answer)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Asks for what is read here, and not for counters.
+fn lean() -> Vec<u8> {
+    attribute(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes())
 }
 
 /// Reads a `struct ifinfomsg` and what follows it.
@@ -116,9 +143,15 @@ fn read(message: &[u8]) -> Option<Link> {
             IFLA_LINKINFO => {
                 let find = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
                 link.kind = find(IFLA_INFO_KIND).map(text).unwrap_or_default();
+                link.port_of = find(IFLA_INFO_SLAVE_KIND).map(text).unwrap_or_default();
                 link.vlan = find(IFLA_INFO_DATA).filter(|_| link.kind == "vlan").and_then(vlan);
             }
+            IFLA_PROP_LIST => {
+                let names = attributes(value).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+                link.altnames.extend(names.map(|(_, name)| text(name)));
+            }
             IFLA_XDP => link.xdp = attached(value),
+            IFLA_PARENT_DEV_BUS_NAME => link.bus = text(value),
             _ => {}
         }
     }
@@ -151,13 +184,14 @@ fn attached(value: &[u8]) -> Option<AttachedXdp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::netlink::attribute;
 
     #[test]
     fn the_loopback_is_listed() {
         let links = all().expect("rtnetlink answers anybody");
         let lo = links.iter().find(|link| link.name == "lo").expect("lo is there");
         assert_eq!((lo.hardware, lo.kind.as_str(), lo.xdp), (libc::ARPHRD_LOOPBACK, "", None));
+        assert_eq!(of(lo.ifindex).map(|alone| (alone.name, alone.hardware)).ok(), Some(("lo".into(), lo.hardware)));
+        assert_eq!(of(u32::MAX >> 1).expect_err("there are not so many").raw_os_error(), Some(libc::ENODEV));
     }
 
     #[test]
@@ -177,6 +211,21 @@ mod tests {
         let there = read(&message).expect("whole");
         assert_eq!((there.other_end, there.other_end_elsewhere), (None, true));
     }
+
+    #[test]
+    fn names_and_what_it_is_a_port_of() {
+        let names = [attribute(IFLA_ALT_IFNAME, b"uplink\0"), attribute(IFLA_ALT_IFNAME, b"a-name-of-more-than-15\0")];
+        let message = [
+            vec![0; IFINFOMSG],
+            attribute(IFLA_MASTER, &7u32.to_ne_bytes()),
+            attribute(IFLA_PROP_LIST | 0x8000, &names.concat()),
+            attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_SLAVE_KIND, b"team\0")),
+        ];
+        let link = read(&message.concat()).expect("whole");
+        assert_eq!(link.altnames, ["uplink", "a-name-of-more-than-15"]);
+        assert_eq!((link.master, link.port_of.as_str(), link.kind.as_str()), (Some(7), "team", ""));
+    }
+
     #[test]
     fn a_vlan_has_its_id() {
         let message = |kind: &[u8], protocol: u16| {

@@ -1,4 +1,4 @@
-//! What a driver says it can do with XDP: the generic netlink family `netdev` (linux/netdev.h), from Linux 6.3.
+//! What a driver says of XDP and of its queues: the generic netlink family `netdev` (linux/netdev.h), from Linux 6.3.
 
 use std::io;
 
@@ -11,6 +11,13 @@ use super::{
 const NETDEV_CMD_DEV_GET: u8 = 1;
 const NETDEV_A_DEV_IFINDEX: u16 = 1;
 const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
+const NETDEV_CMD_QUEUE_GET: u8 = 10;
+const NETDEV_A_QUEUE_ID: u16 = 1;
+const NETDEV_A_QUEUE_IFINDEX: u16 = 2;
+const NETDEV_A_QUEUE_TYPE: u16 = 3;
+const NETDEV_A_QUEUE_NAPI_ID: u16 = 4;
+const NETDEV_QUEUE_TYPE_RX: u32 = 0;
+const NETDEV_QUEUE_TYPE_TX: u32 = 1;
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 const NETDEV_XDP_ACT_REDIRECT: u64 = 2;
 const NETDEV_XDP_ACT_XSK_ZEROCOPY: u64 = 8;
@@ -39,6 +46,23 @@ pub fn xdp_features(ifindex: u32) -> io::Result<XdpFeatures> {
     })
 }
 
+/// Whether receiving and sending of a queue are served by one NAPI instance, so by one interrupt; `None` where the kernel (before 6.8)
+/// or the driver does not say.
+pub fn is_paired(ifindex: u32, queue: u32) -> Option<bool> {
+    let id = family("netdev").ok()?.id;
+    let napi = |of: u32| -> Option<u32> {
+        let asked = [
+            attribute(NETDEV_A_QUEUE_IFINDEX, &ifindex.to_ne_bytes()),
+            attribute(NETDEV_A_QUEUE_TYPE, &of.to_ne_bytes()),
+            attribute(NETDEV_A_QUEUE_ID, &queue.to_ne_bytes()),
+        ];
+        let answer = call(id, NETDEV_CMD_QUEUE_GET, &asked.concat()).ok()?;
+        let (_, value) = attributes(&answer).find(|(kind, _)| *kind == NETDEV_A_QUEUE_NAPI_ID)?;
+        Some(u32::from_ne_bytes(*value.first_chunk()?))
+    };
+    Some(napi(NETDEV_QUEUE_TYPE_RX)? == napi(NETDEV_QUEUE_TYPE_TX)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +73,10 @@ mod tests {
         if let Ok(features) = xdp_features(1) {
             assert_eq!(features, XdpFeatures::default());
         }
+    }
+
+    #[test]
+    fn the_loopback_says_nothing_of_its_queues() {
+        assert_eq!(is_paired(1, 0), None);
     }
 }

@@ -1,11 +1,14 @@
 //! One interface as the kernel describes it.
 
-use std::{fs, io, net::Ipv4Addr};
+use std::{fs, io, net::Ipv4Addr, sync::OnceLock};
 
-use super::{ethtool::Ethtool, ifreq::Asker};
-
-/// Drivers that leave partial checksums in frames: senders behind them count on a NIC that is not there.
-const VIRTUAL_DRIVERS: [&str; 5] = ["veth", "tun", "tap", "bridge", "virtio_net"];
+use super::{
+    address::{self, Chosen},
+    answer::known,
+    ethtool::Ethtool,
+    ifreq::Asker,
+    link,
+};
 
 /// An interface at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,21 +31,60 @@ pub struct Nic {
     pub mtu: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
-    /// Its primary IPv4 address.
+    /// The IPv4 address that the kernel sends from here to groups in general.
     pub address: Option<Ipv4Addr>,
+    /// Whether that may be another one for some groups.
+    pub address_by_group: bool,
+    /// What its link is (linux/if_arp.h): `ARPHRD_ETHER` and others.
+    pub hardware: u16,
+    /// What made it: `veth`, `bond` and others; empty for a device.
+    pub kind: String,
+    /// What it is a port of.
+    pub master: Option<Master>,
+}
+
+/// A bridge, bond, team or VRF, as its port sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Master {
+    /// Its name.
+    pub name: String,
+    /// What made it: `bridge`, `bond`, `team`, `vrf` and others.
+    pub kind: String,
+}
+
+/// A name was asked about that is not the one the interface goes by (`ip link property add dev NAME altname OTHER`).
+#[derive(Debug, thiserror::Error)]
+#[error("is an alternative name (altname) of {name}; write {name}")]
+pub struct Altname {
+    /// The interface's name.
+    pub name: String,
 }
 
 impl Nic {
-    /// Asks the kernel about `name`; `NotFound` where there is no such interface in this network namespace.
+    /// Asks the kernel about `name`; `ENODEV` where there is no such interface in this network namespace, an [`Altname`] where its name
+    /// is another one.
     pub fn read(name: &str) -> io::Result<Self> {
         let ethtool = Ethtool::of(Asker::new(name)?);
-        let driver = ethtool.driver().unwrap_or_default().name;
-        let (rx_queues, tx_queues, max_queues) = queues(&ethtool, name);
+        let driver = known(ethtool.driver())?.unwrap_or_default().name;
+        let (rx_queues, tx_queues, max_queues) = queues(&ethtool, name)?;
         let kernel = ethtool.asker();
-        let more = if driver == "virtio_net" { aya::util::nr_cpus().map_or(0, |cpus| cpus as u32) } else { 0 };
+        let more = if driver == "virtio_net" { cpus()? } else { 0 };
+        let link = link::of(kernel.ifindex()?)?;
+        if link.name != name {
+            return Err(match link.altnames.iter().any(|altname| altname == name) {
+                true => io::Error::other(Altname { name: link.name }),
+                // It was renamed meanwhile.
+                false => io::Error::from_raw_os_error(libc::ENODEV),
+            });
+        }
+        let master = match link.master {
+            Some(master) => Some(Master { name: link::of(master)?.name, kind: link.port_of.clone() }),
+            None => None,
+        };
+        let Chosen { address, by_group } = address::chosen(&link, None)?;
         Ok(Self {
             name: name.to_owned(),
-            ifindex: kernel.ifindex()?,
+            ifindex: link.ifindex,
             driver,
             rx_queues,
             tx_queues,
@@ -50,18 +92,17 @@ impl Nic {
             max_queues,
             mtu: kernel.mtu()?,
             mac: kernel.mac()?,
-            address: kernel.address(),
+            address,
+            address_by_group: by_group,
+            hardware: link.hardware,
+            kind: link.kind,
+            master,
         })
     }
 
     /// Its driver's name, for a sentence.
     pub fn driver_word(&self) -> &str {
         if self.driver.is_empty() { "its driver" } else { &self.driver }
-    }
-
-    /// Whether frames that come in here may carry partial checksums (interface.md, "Packets").
-    pub fn leaves_partial_checksums(&self) -> bool {
-        VIRTUAL_DRIVERS.contains(&self.driver.as_str())
     }
 }
 
@@ -76,29 +117,38 @@ impl Asker {
         let data = unsafe { self.request(libc::SIOCGIFHWADDR)?.ifr_ifru.ifru_hwaddr.sa_data };
         Ok(std::array::from_fn(|i| data[i] as u8))
     }
-
-    fn address(&self) -> Option<Ipv4Addr> {
-        let ifreq = self.request(libc::SIOCGIFADDR).ok()?;
-        // SAFETY: SIOCGIFADDR fills this member with a `sockaddr_in`, whose address follows family and port.
-        let data = unsafe { ifreq.ifr_ifru.ifru_addr.sa_data };
-        let octets: [u8; 4] = std::array::from_fn(|i| data[2 + i] as u8);
-        Some(Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified())
-    }
 }
 
 /// Receive and transmit queues in use: what the driver says, else what sysfs lists, else one of each; and how many for both there can
 /// be.
-fn queues(ethtool: &Ethtool, name: &str) -> (u32, u32, u32) {
-    if let Ok(channels) = ethtool.channels()
+fn queues(ethtool: &Ethtool, name: &str) -> io::Result<(u32, u32, u32)> {
+    if let Some(channels) = known(ethtool.channels())?
         && channels.rx > 0
         && channels.tx > 0
     {
-        return (channels.rx, channels.tx, channels.max[2]);
+        return Ok((channels.rx, channels.tx, channels.max[2]));
     }
-    let count = |prefix: &str| {
-        let entries = fs::read_dir(format!("/sys/class/net/{name}/queues")).ok()?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Some(names.filter(|name| name.starts_with(prefix)).count() as u32).filter(|&n| n > 0)
+    let names = match fs::read_dir(format!("/sys/class/net/{name}/queues")) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()?,
+        // Of another network namespace's /sys.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
     };
-    (count("rx-").unwrap_or(1), count("tx-").unwrap_or(1), 0)
+    let count = |prefix: &str| {
+        let names = names.iter().filter(|name| name.to_str().is_some_and(|name| name.starts_with(prefix)));
+        names.count().max(1) as u32
+    };
+    Ok((count("rx-"), count("tx-"), 0))
+}
+
+/// CPUs that there can be; asked once, since that does not change.
+fn cpus() -> io::Result<u32> {
+    static CPUS: OnceLock<u32> = OnceLock::new();
+    match CPUS.get() {
+        Some(cpus) => Ok(*cpus),
+        None => {
+            let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+            Ok(*CPUS.get_or_init(|| cpus as u32))
+        }
+    }
 }

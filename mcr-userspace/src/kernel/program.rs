@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     os::fd::AsRawFd,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed},
+    },
     thread,
 };
 
@@ -20,12 +23,15 @@ use aya::{
 use aya_log::EbpfLogger;
 use mcr_common::{
     counter::Verdict,
-    flow::{FlowCount, FlowKey, FlowValue, Shape},
+    flow::{FlowCount, FlowKey, FlowValue, InterfaceFacts, Shape},
     places::Layout,
+    skb::Offsets,
 };
 
 use super::{
+    descriptors,
     places::{Memory, Places},
+    skb,
     words::Words,
 };
 
@@ -34,6 +40,9 @@ const COUNT: usize = size_of::<FlowCount>() / size_of::<u64>();
 
 /// The object that the build script made of mcr-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mcr"));
+
+/// How often a counter that changes all the time is read again.
+const READINGS: u32 = 16;
 
 /// Entries of the smallest table.
 const LEAST_ENTRIES: u32 = 1024;
@@ -78,6 +87,7 @@ pub struct Program {
     ebpf: Ebpf,
     links: BTreeMap<u32, XdpLinkId>,
     sockets: XskMap<MapData>,
+    interfaces: Array<MapData, InterfaceFacts>,
     /// `COUNTS`: packets and bytes of each slot, for one CPU after the other.
     counts: Words,
     slots: u32,
@@ -96,17 +106,22 @@ impl Program {
         let counters = counters.with_context(|| {
             format!("{slots} rules on {cpus} CPUs have too many counters; lower `rules` in [limits]")
         })?;
-        let mut ebpf = EbpfLoader::new()
-            .override_global("SLOTS", &slots, true)
-            .map_max_entries("COUNTS", counters)
-            .map_max_entries("FRAGMENT_SAID", slots)
-            .map_max_entries("TABLE", layout.blocks())
-            .map_max_entries("GROUP_FLOWS", slots.saturating_mul(2))
-            .load(OBJECT)
-            .map_err(|error| explain("loading the XDP program", error.into()))?;
+        let load = |offsets: &Offsets| {
+            let mut ebpf = EbpfLoader::new()
+                .override_global("SLOTS", &slots, true)
+                .override_global("OFFSETS", offsets, true)
+                .map_max_entries("COUNTS", counters)
+                .map_max_entries("FRAGMENT_SAID", slots)
+                .map_max_entries("TABLE", layout.blocks())
+                .map_max_entries("GROUP_FLOWS", slots.saturating_mul(2))
+                .load(OBJECT)
+                .map_err(|error| explain("loading the XDP program", error.into()))?;
+            let program: &mut Xdp = ebpf.program_mut(NAME).expect("the object has the program").try_into()?;
+            program.load().map_err(|error| explain("loading the XDP program", error.into()))?;
+            anyhow::Ok(ebpf)
+        };
+        let mut ebpf = load_with(skb::offsets(), load)?;
         log_lines(&mut ebpf)?;
-        let program: &mut Xdp = ebpf.program_mut(NAME).expect("the object has the program").try_into()?;
-        program.load().map_err(|error| explain("loading the XDP program", error.into()))?;
 
         let mut take = |name| ebpf.take_map(name).unwrap_or_else(|| panic!("the object has the map {name}"));
         let Map::Array(table) = take("TABLE") else { anyhow::bail!("the object's map TABLE is no array") };
@@ -118,10 +133,13 @@ impl Program {
             bank: take("BANK").try_into()?,
         };
         let (sockets, verdicts) = (take("XSKS").try_into()?, take("VERDICTS").try_into()?);
-        let fragment_said = take("FRAGMENT_SAID").try_into()?;
+        let (interfaces, fragment_said) = (take("INTERFACES").try_into()?, take("FRAGMENT_SAID").try_into()?);
         let Map::Array(counts) = take("COUNTS") else { anyhow::bail!("the object's map COUNTS is no array") };
         let counts = Words::of_map(counts.fd(), counters as usize * COUNT).context("mapping the counters")?;
-        Ok((Self { ebpf, links: BTreeMap::new(), sockets, counts, slots, verdicts, fragment_said, cpus }, maps))
+        Ok((
+            Self { ebpf, links: BTreeMap::new(), sockets, interfaces, counts, slots, verdicts, fragment_said, cpus },
+            maps,
+        ))
     }
 
     fn xdp(&mut self) -> &mut Xdp {
@@ -177,16 +195,21 @@ impl Program {
         self.verdicts.remove(&ifindex).map_err(io::Error::other)
     }
 
+    /// Says what the program needs to know of an interface whose queue 0 has the index `xsk_base` in `XSKS`.
+    pub fn set_interface(&mut self, xsk_base: u32, facts: InterfaceFacts) -> io::Result<()> {
+        self.interfaces.set(xsk_base, facts, 0).map_err(io::Error::other)
+    }
+
     /// Puts a bound AF_XDP socket under an index of `XSKS`.
     pub fn set_socket(&mut self, index: u32, socket: &impl AsRawFd) -> io::Result<()> {
         self.sockets.set(index, socket.as_raw_fd(), 0).map_err(io::Error::other)
     }
 
-    /// What was steered for a slot, over all CPUs.
+    /// What was steered for a slot, over all CPUs: packets, and the bytes of exactly these.
     pub fn count(&self, slot: u32) -> FlowCount {
-        self.counters(slot).fold(FlowCount::default(), |sum, [packets, bytes]| FlowCount {
-            packets: sum.packets + packets.load(Relaxed),
-            bytes: sum.bytes + bytes.load(Relaxed),
+        self.counters(slot).fold(FlowCount::default(), |sum, cpu| {
+            let FlowCount { packets, bytes } = whole(cpu);
+            FlowCount { packets: sum.packets + packets, bytes: sum.bytes + bytes }
         })
     }
 
@@ -215,6 +238,35 @@ impl Program {
     }
 }
 
+/// Loads the program with these offsets; without them where it cannot be loaded so: reading the kernel's memory is forbidden where the
+/// kernel is locked down to `confidentiality` (kernel_lockdown(7)).
+fn load_with<T>(offsets: io::Result<Offsets>, load: impl Fn(&Offsets) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let why = match offsets.map(|offsets| load(&offsets)) {
+        Ok(Ok(loaded)) => return Ok(loaded),
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    };
+    let loaded = load(&Offsets::UNKNOWN)?;
+    log::warn!("merged datagrams cannot be told from single datagrams in skb mode: {}", why.root_cause());
+    Ok(loaded)
+}
+
+/// Packets and bytes of one CPU that belong together. The program counts a packet, and next its bytes: what has not changed over a
+/// moment was not caught between the two, unless an interrupt came between them, and that is over soon.
+fn whole([packets, bytes]: &[AtomicU64; COUNT]) -> FlowCount {
+    let read = || FlowCount { packets: packets.load(Acquire), bytes: bytes.load(Acquire) };
+    let mut before = read();
+    for _ in 0..READINGS {
+        std::hint::spin_loop();
+        let now = read();
+        if (now.packets, now.bytes) == (before.packets, before.bytes) {
+            break;
+        }
+        before = now;
+    }
+    before
+}
+
 /// Lets a thread carry the program's log lines over to `log`. It ends with the process.
 fn log_lines(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     let mut logger = EbpfLogger::init(ebpf)?;
@@ -241,14 +293,21 @@ fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     None
 }
 
-/// Says which capability lacks where the kernel only says EPERM.
+/// The kernel's answer alone: aya's error has the verifier's log with it, which may be thousands of lines. What capabilities lack has been
+/// looked at before.
 fn explain(what: &str, error: anyhow::Error) -> anyhow::Error {
-    match error.chain().find_map(errno) {
-        Some(libc::EPERM | libc::EACCES) => {
-            error.context(format!("{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW"))
-        }
-        _ => error.context(what.to_owned()),
+    let Some(code) = error.chain().find_map(errno) else { return error.context(what.to_owned()) };
+    log::debug!("{what}: {error:#}");
+    if let Some(why) = descriptors::explain(&io::Error::from_raw_os_error(code)) {
+        return anyhow::anyhow!("{what}: {why}");
     }
+    let hint = match code {
+        libc::EPERM => {
+            "; the kernel asks for capabilities outside of any user namespace, and a lockdown, a seccomp filter or another security module may forbid it too"
+        }
+        _ => "; with RUST_LOG=debug the kernel's own account of it is in the log",
+    };
+    anyhow::anyhow!("{what}: {}{hint}", io::Error::from_raw_os_error(code))
 }
 
 /// An attachment's error with its errno, however aya wraps it.
@@ -260,5 +319,32 @@ fn attach_error(error: ProgramError) -> io::Error {
             None => io::Error::other(error),
         },
         error => io::Error::other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_may_not_read_the_kernel_is_loaded_all_the_same() {
+        let known = Offsets { shared_info: 320, ..Offsets::UNKNOWN };
+        let tried = RefCell::new(Vec::new());
+        let load = |refused: &[Offsets], found: io::Result<Offsets>| {
+            tried.borrow_mut().clear();
+            load_with(found, |offsets| {
+                tried.borrow_mut().push(*offsets);
+                anyhow::ensure!(!refused.contains(offsets), "refused");
+                Ok(*offsets)
+            })
+        };
+        assert_eq!(load(&[], Ok(known)).expect("loaded"), known);
+        assert_eq!(*tried.borrow(), [known]);
+        assert_eq!(load(&[known], Ok(known)).expect("loaded"), Offsets::UNKNOWN);
+        assert_eq!(load(&[], Err(io::ErrorKind::NotFound.into())).expect("loaded"), Offsets::UNKNOWN);
+        assert_eq!(*tried.borrow(), [Offsets::UNKNOWN]);
+        assert!(load(&[known, Offsets::UNKNOWN], Ok(known)).is_err());
     }
 }

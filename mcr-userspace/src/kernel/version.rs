@@ -1,6 +1,6 @@
 //! What depends on the kernel's release and cannot be asked otherwise.
 
-use std::{fs, sync::OnceLock};
+use std::sync::OnceLock;
 
 /// Whether the consumer of a copy-mode TX ring is published after every call: from Linux 6.17 ("xsk: update tx queue consumer
 /// immediately after transmission"). Before, only once the ring is empty.
@@ -9,9 +9,15 @@ pub fn shows_tx_consumer() -> bool {
     *SHOWS.get_or_init(|| release().1.is_some_and(|version| version >= (6, 17)))
 }
 
+/// Whether AF_XDP sockets take packets that need several frames (`XDP_USE_SG`): from Linux 6.6.
+pub fn has_chains() -> bool {
+    release().1.is_some_and(|version| version >= (6, 6))
+}
+
 /// The running kernel's release, and its first two numbers.
 pub fn release() -> (String, Option<(u32, u32)>) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    // uname(2) needs no descriptor, and so cannot fail.
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let numbers = parse(&release);
     (release, numbers)
 }

@@ -106,7 +106,8 @@ fn check_match(spec: &MatchSpec, found: &mut Found) -> Option<Match> {
         None => Some(Prefix::ANY),
     };
     let vlan = match &spec.vlan {
-        Some(vlan) => found.take("match.vlan", vlan_id(vlan, "a VLAN ID")).map(Some),
+        // A frame with VLAN ID 0 is in no VLAN, like an untagged frame.
+        Some(vlan) => found.take("match.vlan", vlan_id(vlan, 0, "a VLAN ID")).map(|id| (id != 0).then_some(id)),
         None => Some(None),
     };
     if let Some(group) = group.filter(|group| group.contains(LINK_LOCAL.address) && group.length < LINK_LOCAL.length) {
@@ -154,9 +155,17 @@ fn takes_ptp(ports: Ports) -> bool {
     }
 }
 
-/// `what` also names the words allowed beside a number.
-fn vlan_id(value: &Scalar, what: &str) -> Result<u16, String> {
-    value::number(value, 1, 4094, what).map(|id| id as u16)
+/// A VLAN ID from `least` (0 or 1) to 4094. `what` also names the words allowed beside a number.
+fn vlan_id(value: &Scalar, least: i64, what: &str) -> Result<u16, String> {
+    value::number(value, least, 4094, what).map(|id| id as u16)
+}
+
+/// The VLAN ID of a new tag. 0 is refused: it could mean an untagged frame as well as a priority tag.
+fn new_vlan(value: &Scalar) -> Result<u16, String> {
+    match vlan_id(value, 0, "`none`, `keep` or a VLAN ID") {
+        Ok(0) => Err("0 is no VLAN; write `none` to send without a tag, or `keep` to keep a priority tag".to_owned()),
+        id => id,
+    }
 }
 
 /// The outputs that could be read, with their positions; where one is missing, a problem was reported.
@@ -219,7 +228,7 @@ fn check_output(i: usize, spec: &OutputSpec, matcher: Option<&Match>, found: &mu
     let vlan = match (&spec.vlan, word(&spec.vlan).as_str()) {
         (None, _) | (_, "none") => Some(Vlan::None),
         (_, "keep") => Some(Vlan::Keep),
-        (Some(vlan), _) => found.take(key("vlan"), vlan_id(vlan, "`none`, `keep` or a VLAN ID")).map(Vlan::Set),
+        (Some(vlan), _) => found.take(key("vlan"), new_vlan(vlan)).map(Vlan::Set),
     };
     Some(Output {
         name: name?,

@@ -6,7 +6,7 @@ mod index;
 pub mod lint;
 pub mod persist;
 mod ports;
-mod reach;
+pub mod reach;
 pub mod rule;
 pub mod set;
 pub mod spec;

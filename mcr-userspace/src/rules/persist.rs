@@ -1,8 +1,12 @@
 //! Writing a rule into the user's file, with all else in it left as it is.
 
-use std::{fs, io::Write, path::Path};
+mod lines;
+mod merge;
+mod write;
 
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
+use std::{io, path::Path};
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::{
     check::{Problem, check_rule},
@@ -35,32 +39,27 @@ pub fn append_rule(path: &Path, spec: &RuleSpec) -> Result<(), PersistError> {
     })
 }
 
-/// Puts `spec` in the place of the file's rule of that name; comments above it stay.
+/// Puts `spec` in the place of the file's rule of that name; comments above it stay, and those inside it
+/// beside keys that it still has.
 ///
 /// # Errors
 ///
 /// As [`append_rule`], and when the file has no rule of that name.
 pub fn replace_rule(path: &Path, spec: &RuleSpec) -> Result<(), PersistError> {
-    let checked = check_rule(spec).map_err(|problems| lines(&problems))?;
+    let checked = check_rule(spec).map_err(|problems| problem_lines(&problems))?;
     edit(path, |document, names| {
         let name = &checked.rule.name;
         let Some(i) = names.iter().position(|known| known == name) else {
             return Err(format!("has no rule `{name}` to replace"));
         };
-        let mut table = rule_table(spec);
-        match document.get_mut("rule") {
-            Some(Item::ArrayOfTables(tables)) => {
-                if let Some(old) = tables.get_mut(i) {
-                    *table.decor_mut() = old.decor().clone();
-                    table.set_position(old.position());
-                    *old = table;
-                }
-            }
+        let old: Option<&mut dyn TableLike> = match document.get_mut("rule") {
+            Some(Item::ArrayOfTables(tables)) => tables.get_mut(i).map(|table| table as _),
             Some(Item::Value(Value::Array(array))) => {
-                array.replace(i, inline(&table));
+                array.get_mut(i).and_then(Value::as_inline_table_mut).map(|table| table as _)
             }
-            _ => return Err("`rule` is not an array of tables".to_owned()),
-        }
+            _ => None,
+        };
+        merge::table(old.ok_or("`rule` is not an array of tables")?, &inline(&rule_table(spec)));
         Ok(())
     })
 }
@@ -79,27 +78,22 @@ fn edit(
     let names: Vec<String> = old.config.rules.into_iter().map(|rule| rule.name).collect();
     let mut document: DocumentMut = text.parse().map_err(|error| failed(&error))?;
     change(&mut document, &names).map_err(|error| failed(&error))?;
-    let text = document.to_string();
+    let text = lines::keep(&text, &document.to_string());
     config::parse(&file, &text).map_err(|problems| file_lines(&problems))?;
-    write(path, text.as_bytes()).map_err(|error| failed(&format!("cannot be written: {error}")))
+    write::write(path, text.as_bytes()).map_err(|error| failed(&unwritten(&error)))
 }
 
-/// In one step: a reader, and a crash, finds the old file or the new one.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // A link to the file stays a link.
-    let path = fs::canonicalize(path)?;
-    let mut new = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
-    let old = fs::metadata(&path)?;
-    new.write_all(bytes)?;
-    new.as_file().set_permissions(old.permissions())?;
-    let (user, group) = (std::os::unix::fs::MetadataExt::uid(&old), std::os::unix::fs::MetadataExt::gid(&old));
-    std::os::unix::fs::fchown(new.as_file(), Some(user), Some(group))?;
-    new.as_file().sync_all()?;
-    new.persist(path)?;
-    Ok(())
+/// Why it was not written, and what to do.
+fn unwritten(error: &io::Error) -> String {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EROFS) => "; it is mounted read-only: change it where it comes from, then `mcrctl reload`",
+        Some(libc::EACCES | libc::EPERM) => "; mcrd needs write access to it, and it must not be immutable (`lsattr`)",
+        _ => "",
+    };
+    format!("cannot be written: {error}{remedy}")
 }
 
-fn lines(problems: &[Problem]) -> PersistError {
+fn problem_lines(problems: &[Problem]) -> PersistError {
     PersistError(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
 }
 

@@ -8,7 +8,7 @@ use super::{
     check::Problem,
     cycle,
     index::Index,
-    lint::{Addresses, Warning},
+    lint::{Addresses, Sent, Warning},
     rule::Rule,
 };
 
@@ -19,6 +19,7 @@ pub struct RuleSet {
     rules: BTreeMap<String, Rule>,
     index: Index,
     addresses: Addresses,
+    sent: Sent,
 }
 
 /// A whole set, and what its author should know about it.
@@ -49,7 +50,8 @@ pub enum Change {
 impl RuleSet {
     /// No rules yet, and at most `limit` ever.
     pub fn new(limit: u32) -> Self {
-        Self { limit, rules: BTreeMap::new(), index: Index::default(), addresses: Addresses::default() }
+        let (index, addresses, sent) = Default::default();
+        Self { limit, rules: BTreeMap::new(), index, addresses, sent }
     }
 
     /// All of `rules` at once.
@@ -137,6 +139,7 @@ impl RuleSet {
         let rule = self.rules.remove(name)?;
         self.index.remove(&rule);
         self.addresses.remove(&rule);
+        self.sent.remove(&rule);
         Some(rule)
     }
 
@@ -199,7 +202,8 @@ impl RuleSet {
 
     fn enter(&mut self, rule: Rule) -> Vec<Warning> {
         self.index.insert(&rule);
-        let warnings = self.addresses.insert(&rule);
+        let mut warnings = self.addresses.insert(&rule);
+        warnings.extend(self.sent.insert(&rule));
         self.rules.insert(rule.name.clone(), rule);
         warnings
     }

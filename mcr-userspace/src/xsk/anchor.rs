@@ -6,11 +6,14 @@
 
 use std::{io, thread};
 
+use anyhow::Context;
+
 use super::{
     frame::Pool,
     port::{Bind, Port, Quota},
     umem::Memory,
 };
+use crate::kernel::version;
 
 /// A UMEM, its pool, and the socket that holds it.
 pub struct Anchored {
@@ -33,12 +36,23 @@ pub fn anchored(number: u8, frames: u32, frame_size: u32) -> anyhow::Result<Anch
                     return Err(anyhow::Error::from(io::Error::last_os_error())
                         .context("a network namespace for the UMEM needs root, or the capability CAP_SYS_ADMIN"));
                 }
-                let (memory, pool) = Memory::new(number, frames, frame_size)?;
-                let anchor = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })
-                    .map_err(|error| anyhow::Error::from(error).context("anchoring the UMEM"))?;
-                Ok(Anchored { memory, pool, anchor })
+                let chained = version::has_chains().then(|| anchor(number, frames, frame_size, Bind::CopyChains));
+                match chained {
+                    Some(Ok(anchored)) => Ok(anchored),
+                    // A UMEM that has seen a refusal can be bound no more.
+                    _ => anchor(number, frames, frame_size, Bind::Copy),
+                }
             })
             .join()
     });
     made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn anchor(number: u8, frames: u32, frame_size: u32, bind: Bind) -> anyhow::Result<Anchored> {
+    let (mut memory, pool) = Memory::new(number, frames, frame_size)?;
+    let anchor = Port::open(&memory, "lo", 0, bind, Quota { fill: 0, send: 0 }).context("anchoring the UMEM")?;
+    if bind == Bind::CopyChains {
+        memory.take_chains();
+    }
+    Ok(Anchored { memory, pool, anchor })
 }

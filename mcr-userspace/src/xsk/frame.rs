@@ -1,9 +1,12 @@
 //! A frame of a UMEM, and the pool of those that are nowhere else.
 
-use mcr_common::flow::Steered;
+use mcr_common::steered::{Kind, Merged, Steered};
 use xsk_rs::FrameDesc;
 
 use super::umem::Memory;
+
+/// linux/if_xdp.h.
+const XDP_PKT_CONTD: u32 = 1;
 
 /// One frame of a UMEM, and the packet in it. Neither `Clone` nor `Copy`: xsk-rs's descriptor is both, and stays in here.
 #[derive(Debug)]
@@ -19,8 +22,16 @@ impl Frame {
     }
 
     /// Gives the descriptor up, for a ring.
-    pub(super) fn into_desc(self) -> FrameDesc {
+    pub(super) fn into_desc(mut self) -> FrameDesc {
+        // It may have come with more behind it.
+        self.desc.set_options(0);
         self.desc
+    }
+
+    /// Whether the next frame of the ring has more of the same packet (`XDP_PKT_CONTD`).
+    #[inline]
+    pub fn is_continued(&self) -> bool {
+        self.desc.options() & XDP_PKT_CONTD != 0
     }
 
     /// The number of its UMEM, see [`Memory::number`].
@@ -75,20 +86,25 @@ impl Frame {
         self.set_len(memory, packet.len());
     }
 
-    /// The slot that the XDP program left before the packet, if any. Asked a second time, it is gone: what lies there when the
-    /// frame next carries a packet without metadata must not be taken for that one's.
+    /// What the XDP program left before the packet, if anything: its kind and the rule's slot. Asked a second time, it is gone: what
+    /// lies there when the frame next carries a packet without metadata must not be taken for that one's.
     #[inline]
-    pub fn take_slot(&mut self, memory: &Memory) -> Option<u32> {
+    pub fn take_steered(&mut self, memory: &Memory) -> Option<(Kind, u32)> {
         let metadata = memory.metadata(self);
-        let slot = Steered::slot_in(*metadata);
+        let steered = Steered::read(*metadata);
         *metadata = [0; Steered::LEN];
-        slot
+        steered
     }
 
-    /// The slot that [`take_slot`](Self::take_slot) will give.
+    /// The slot that [`take_steered`](Self::take_steered) will give.
     #[inline]
     pub fn slot(&self, memory: &Memory) -> Option<u32> {
-        Steered::slot_in(memory.peek(self))
+        Steered::read(memory.peek(self)).map(|(_, slot)| slot)
+    }
+
+    /// What the XDP program left before the metadata of a packet of [`Kind::Merged`].
+    pub fn merged(&self, memory: &Memory) -> Merged {
+        Merged::read(memory.peek_merged(self))
     }
 
     /// Fetches the packet's headers and what lies before it.

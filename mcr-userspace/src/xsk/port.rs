@@ -2,7 +2,6 @@
 
 use std::{
     ffi::CString,
-    fs::File,
     io,
     os::fd::{AsRawFd, RawFd},
     ptr, thread,
@@ -21,7 +20,7 @@ use super::{
     txring::TxRing,
     umem::{FILL_RING, Memory},
 };
-use crate::kernel::version as kernel;
+use crate::kernel::{descriptors, version as kernel};
 
 /// Descriptors of the RX ring: as many as the fill ring has frames, so that it never overflows before that one is empty.
 const RX_RING: u32 = FILL_RING;
@@ -29,6 +28,8 @@ const RX_RING: u32 = FILL_RING;
 pub const TX_RING: u32 = 2048;
 /// Descriptors moved at a time.
 const BATCH: usize = 256;
+/// Descriptors that libxdp needs at a time for one socket.
+const LIBXDP_DESCRIPTORS: usize = 4;
 /// How long a bind is tried again where the queue is still being released.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -39,6 +40,8 @@ pub enum Bind {
     ZeroCopy,
     /// A copy between skb and UMEM.
     Copy,
+    /// The same, and packets that need several frames ([`Frame::is_continued`]): Linux 6.6.
+    CopyChains,
     /// What the first socket of the UMEM got: the kernel allows no choice after it.
     Shared,
 }
@@ -108,6 +111,7 @@ impl Port {
         let flags = match bind {
             Bind::ZeroCopy => BindFlags::XDP_ZEROCOPY | BindFlags::XDP_USE_NEED_WAKEUP,
             Bind::Copy => BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP,
+            Bind::CopyChains => BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::XDP_USE_SG,
             Bind::Shared => BindFlags::empty(),
         };
         let size = |n| QueueSize::new(n).map_err(io::Error::other);
@@ -118,7 +122,8 @@ impl Port {
             .bind_flags(flags)
             .build();
         let name = Interface::new(CString::new(interface)?);
-        descriptors_are_left()?;
+        // libxdp answers ENOENT where it gets too few.
+        descriptors::are_left(LIBXDP_DESCRIPTORS)?;
         let deadline = Instant::now() + BIND_PATIENCE;
         let (tx, rx, rings) = loop {
             // SAFETY: the flag that the contract asks for is set above.
@@ -240,6 +245,21 @@ impl Port {
         self.quota
     }
 
+    /// Whether the driver waits to be woken, since it has found too few frames in the fill ring.
+    pub fn is_hungry(&self) -> bool {
+        self.fill.needs_wakeup()
+    }
+
+    /// How often the kernel has looked for frames in the fill ring and found none (`rx_fill_ring_empty_descs`, linux/if_xdp.h).
+    pub fn found_empty(&self) -> io::Result<u64> {
+        self.rx.fd().xdp_statistics().map(|statistics| statistics.rx_fill_ring_empty_descs())
+    }
+
+    /// Whether frames are known to have left the fill ring. The kernel may tell of that as late as with the first packet that comes.
+    pub fn has_fed(&mut self) -> bool {
+        FILL_RING - self.fill.nb_free_exact() < self.receiving
+    }
+
     /// Keeps at least so many frames with the kernel for receiving.
     pub fn raise_fill(&mut self, frames: u32) {
         self.quota.fill = self.quota.fill.max(frames.min(FILL_RING));
@@ -250,9 +270,22 @@ impl Port {
         self.rx.nb_avail_exact()
     }
 
-    /// Takes at most 256 packets that the kernel has received.
+    /// Takes at most 256 frames that the kernel has received packets into; more where the last packet needs them.
     #[inline]
     pub fn receive(&mut self, into: &mut Vec<Frame>) -> usize {
+        let mut n = self.receive_some(into);
+        // The kernel shows all frames of a packet at once (`xsk_flush()`, net/xdp/xsk.c), so the rest is there.
+        while into.last().is_some_and(Frame::is_continued) {
+            match self.receive_some(into) {
+                0 => break,
+                more => n += more,
+            }
+        }
+        n
+    }
+
+    #[inline]
+    fn receive_some(&mut self, into: &mut Vec<Frame>) -> usize {
         // SAFETY: the scratch descriptors are not in use; what comes back are frames that the kernel has let go of.
         let n = unsafe { self.rx.consume(&mut self.scratch) };
         into.extend(self.scratch[..n].iter().map(|desc| Frame::new(*desc, self.memory)));
@@ -427,17 +460,6 @@ impl Port {
             _ => 0,
         }
     }
-}
-
-/// Descriptors that libxdp needs at a time for one socket. It answers ENOENT where it gets too few.
-const DESCRIPTORS: usize = 4;
-
-/// Whether there are descriptors enough for one more socket.
-///
-/// # Errors
-/// EMFILE or ENFILE, where there are not.
-fn descriptors_are_left() -> io::Result<()> {
-    (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<File>>>().map(drop)
 }
 
 /// Whether an AF_XDP socket is still bound to its interface: the kernel unbinds it when that is deleted, or moved to another network

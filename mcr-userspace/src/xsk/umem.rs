@@ -3,7 +3,10 @@
 use std::{io, num::NonZeroU32, ptr::NonNull};
 
 use anyhow::Context;
-use mcr_common::{flow::Steered, limits::XDP_HEADROOM};
+use mcr_common::{
+    limits::XDP_HEADROOM,
+    steered::{Merged, Steered},
+};
 use xsk_rs::{
     Umem,
     config::{FrameSize, QueueSize, UmemConfig},
@@ -30,6 +33,7 @@ pub struct Memory {
     frame_shift: u32,
     frames: u32,
     number: u8,
+    takes_chains: bool,
 }
 
 // SAFETY: `base` is the start of the UMEM's mapping, which `umem`, itself `Send` and `Sync`, keeps; bytes are only reached through a
@@ -57,7 +61,7 @@ impl Memory {
         let base = NonNull::new(unsafe { packet.sub(first.addr()) }).context("the UMEM is mapped")?;
         let frame_shift = frame_size.trailing_zeros();
         let pool = Pool::new(descs.into(), frame_shift, number);
-        Ok((Self { umem, base, frame_shift, frames, number }, pool))
+        Ok((Self { umem, base, frame_shift, frames, number, takes_chains: false }, pool))
     }
 
     /// xsk-rs's handle, for sockets and descriptors.
@@ -71,10 +75,25 @@ impl Memory {
         self.number
     }
 
+    /// Whether its sockets take packets that need several frames (`XDP_USE_SG`): so its first socket has been bound.
+    pub fn takes_chains(&self) -> bool {
+        self.takes_chains
+    }
+
+    /// Notes that its first socket has been bound so.
+    pub(super) fn take_chains(&mut self) {
+        self.takes_chains = true;
+    }
+
     /// Bytes of a frame.
     #[inline]
     pub fn frame_size(&self) -> usize {
         1 << self.frame_shift
+    }
+
+    /// Bytes that a packet can have in a frame.
+    pub fn capacity(&self) -> usize {
+        Self::packet_capacity(self.frame_size() as u32) as usize
     }
 
     /// Which frame an address lies in, from 0.
@@ -111,6 +130,14 @@ impl Memory {
         debug_assert!(address % self.frame_size() >= Steered::LEN);
         // SAFETY: as in `metadata`; the frame's owner is borrowed, so nobody writes.
         unsafe { self.base.as_ptr().add(address - Steered::LEN).cast::<[u8; Steered::LEN]>().read() }
+    }
+
+    /// A copy of the bytes before [`metadata`](Self::metadata).
+    pub(super) fn peek_merged(&self, frame: &Frame) -> [u8; Merged::LEN] {
+        let address = frame.desc().addr();
+        debug_assert!(address % self.frame_size() >= Merged::LEN + Steered::LEN);
+        // SAFETY: as in `metadata`; the frame's owner is borrowed, so nobody writes.
+        unsafe { self.base.as_ptr().add(address - Steered::LEN - Merged::LEN).cast::<[u8; Merged::LEN]>().read() }
     }
 
     /// Fetches the cache lines of a frame's metadata and headers.

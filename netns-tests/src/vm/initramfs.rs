@@ -17,11 +17,11 @@ const INIT: &str = include_str!("init.sh");
 const PROGRAMS: [&str; 4] = ["sh", "ip", "ethtool", "tcpdump"];
 /// Ours.
 const OWN: [&str; 3] = ["mcrd", "mcrctl", "mcrprobe"];
-/// Modules that are loaded at the start.
-const MODULES: [&str; 5] = ["virtio_pci", "virtio_console", "virtio_net", "veth", "8021q"];
+/// Modules that are loaded at the start in every guest.
+const MODULES: [&str; 7] = ["virtio_pci", "virtio_console", "virtio_net", "veth", "8021q", "bonding", "team"];
 
-/// Makes the initramfs for `kernel`.
-pub fn build(kernel: &Kernel) -> Result<Vec<u8>> {
+/// Makes the initramfs for `kernel`, which loads `drivers` besides.
+pub fn build(kernel: &Kernel, drivers: &[&str]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.file("/init", 0o755, INIT.as_bytes());
     let busybox = program("busybox")?;
@@ -41,7 +41,7 @@ pub fn build(kernel: &Kernel) -> Result<Vec<u8>> {
         libraries(&mut archive, &path)?;
     }
     let mut list = String::new();
-    for (name, module) in modules::load(kernel, &MODULES)? {
+    for (name, module) in modules::load(kernel, &[&MODULES, drivers].concat())? {
         let path = format!("/lib/modules/{name}.ko");
         archive.file(&path, 0o644, &module);
         list += &format!("{path}\n");

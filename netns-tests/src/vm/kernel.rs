@@ -12,8 +12,26 @@ use crate::{apt::Apt, cache::Cache, process};
 
 /// The suites that have kernels, long-term ones and new ones.
 const SUITES: [&str; 4] = ["bookworm", "bookworm-backports", "trixie", "trixie-backports"];
-/// The flavour for virtual machines: a third of the size.
-const FLAVOUR: &str = "-cloud-amd64";
+
+/// Which drivers a kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flavour {
+    /// Those of virtual machines: a third of the size.
+    Cloud,
+    /// Those of all machines.
+    Ordinary,
+}
+
+impl Flavour {
+    /// Whether a release is of this flavour; others (`-rt-amd64`) are of none.
+    fn has(self, release: &str) -> bool {
+        let Some(rest) = release.strip_suffix("-amd64") else { return false };
+        match self {
+            Self::Cloud => rest.ends_with("-cloud"),
+            Self::Ordinary => !rest.rsplit('-').next().unwrap_or(rest).starts_with(|c: char| c.is_ascii_alphabetic()),
+        }
+    }
+}
 
 /// Which of the kernels that Debian carries.
 #[derive(Clone, Copy, Debug)]
@@ -23,17 +41,23 @@ pub struct Choice {
     /// The first release, and the first beyond.
     range: ((u32, u32), (u32, u32)),
     newest: bool,
+    flavour: Flavour,
 }
 
 /// Beyond all releases.
 const END: (u32, u32) = (u32::MAX, 0);
 /// All that are tested: Debian 12's, the long-term ones since, the first with zero-copy on virtio_net, and the newest.
 pub const CHOICES: [Choice; 5] = [
-    Choice { name: "6.1", range: ((6, 1), (6, 2)), newest: true },
-    Choice { name: "6.12", range: ((6, 12), (6, 13)), newest: true },
-    Choice { name: "oldest-from-6.13", range: ((6, 13), END), newest: false },
-    Choice { name: "6.18", range: ((6, 18), (6, 19)), newest: true },
-    Choice { name: "newest", range: ((6, 13), END), newest: true },
+    Choice { name: "6.1", range: ((6, 1), (6, 2)), newest: true, flavour: Flavour::Cloud },
+    Choice { name: "6.12", range: ((6, 12), (6, 13)), newest: true, flavour: Flavour::Cloud },
+    Choice { name: "oldest-from-6.13", range: ((6, 13), END), newest: false, flavour: Flavour::Cloud },
+    Choice { name: "6.18", range: ((6, 18), (6, 19)), newest: true, flavour: Flavour::Cloud },
+    Choice { name: "newest", range: ((6, 13), END), newest: true, flavour: Flavour::Cloud },
+];
+/// With the drivers of real NICs: a long-term one whose igb wakes only senders, and the newest.
+pub const ORDINARY: [Choice; 2] = [
+    Choice { name: "6.18-ordinary", range: ((6, 18), (6, 19)), newest: true, flavour: Flavour::Ordinary },
+    Choice { name: "newest-ordinary", range: ((6, 19), END), newest: true, flavour: Flavour::Ordinary },
 ];
 
 /// A kernel in the cache.
@@ -63,12 +87,12 @@ impl Kernel {
     }
 }
 
-/// All kernels, in the order of [`CHOICES`]; what the cache lacks is fetched first.
+/// All of [`CHOICES`] or [`ORDINARY`], in their order; what the cache lacks is fetched first.
 ///
 /// A kernel stays until its directory is deleted: then a newer one of its kind may come.
-pub fn all() -> Result<Vec<Kernel>> {
+pub fn fetched(choices: &[Choice]) -> Result<Vec<Kernel>> {
     let cache = Cache::lock()?;
-    let lacking: Vec<Choice> = CHOICES.into_iter().filter(|choice| choice.cached(&cache).is_none()).collect();
+    let lacking: Vec<Choice> = choices.iter().copied().filter(|choice| choice.cached(&cache).is_none()).collect();
     if !lacking.is_empty() {
         let apt = cache.apt(&SUITES)?;
         let names = apt.names("linux-")?;
@@ -76,7 +100,12 @@ pub fn all() -> Result<Vec<Kernel>> {
             choice.fetch(&apt, &names, &cache).with_context(|| format!("fetching kernel {}", choice.name))?;
         }
     }
-    CHOICES.iter().map(|choice| choice.cached(&cache).context("it was there")).collect()
+    choices.iter().map(|choice| choice.cached(&cache).context("it was there")).collect()
+}
+
+/// All of [`CHOICES`].
+pub fn all() -> Result<Vec<Kernel>> {
+    fetched(&CHOICES)
 }
 
 /// The newest kernel.
@@ -116,7 +145,7 @@ impl Choice {
     fn choose(&self, names: &[String]) -> Option<String> {
         let releases = names.iter().filter_map(|name| {
             let release = name.strip_prefix("linux-image-")?;
-            (release.ends_with(FLAVOUR) && (self.range.0..self.range.1).contains(&version(release))).then_some(release)
+            (self.flavour.has(release) && (self.range.0..self.range.1).contains(&version(release))).then_some(release)
         });
         let chosen = if self.newest { releases.max_by_key(order) } else { releases.min_by_key(order) };
         chosen.map(str::to_owned)
@@ -160,13 +189,19 @@ mod tests {
             "linux-image-6.16.12+deb13-cloud-amd64",
             "linux-image-7.3.4+deb13-cloud-amd64",
             "linux-image-7.3.10+deb13-cloud-amd64",
+            "linux-image-7.3.10+deb13-amd64",
+            "linux-image-7.3.10+deb13-rt-amd64",
+            "linux-image-7.3.11+deb13-amd64-unsigned",
+            "linux-image-6.18.5+deb13-amd64",
         ]
         .map(String::from);
         let chosen = CHOICES.map(|choice| choice.choose(&names).unwrap_or_default());
         let wanted = ["6.1.0-50", "6.12.9+deb12", "6.16.3+deb13", "", "7.3.10+deb13"];
         assert_eq!(
             chosen,
-            wanted.map(|release| if release.is_empty() { "".into() } else { format!("{release}{FLAVOUR}") })
+            wanted.map(|release| if release.is_empty() { "".into() } else { format!("{release}-cloud-amd64") })
         );
+        let chosen = ORDINARY.map(|choice| choice.choose(&names).unwrap_or_default());
+        assert_eq!(chosen, ["6.18.5+deb13-amd64", "7.3.10+deb13-amd64"]);
     }
 }

@@ -1,10 +1,10 @@
 //! A virtual machine as a value, and QEMU's words for it.
 
-use std::{fs, ops::Range, os::unix::net::UnixListener, path::Path, process::Command};
+use std::{ffi::OsString, fs, ops::Range, os::unix::net::UnixListener, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
-use super::{channel::Listener, guest::Guest, initramfs, kernel::Kernel};
+use super::{channel::Listener, guest::Guest, initramfs, kernel::Kernel, qemu};
 use crate::{netns::Namespace, process::Process};
 
 /// A machine.
@@ -18,9 +18,12 @@ pub struct Machine {
     pub nics: Vec<Nic>,
 }
 
-/// A virtio network interface that can do zero-copy.
+/// A network interface that can do zero-copy: virtio's, where nothing else is said.
 #[derive(Clone, Copy, Debug)]
 pub enum Nic {
+    /// Intel's 82576 (driver igb), with up to eight queues, on a tap as [`Tap`](Self::Tap). The kernel must be one of
+    /// [`ORDINARY`](super::kernel::ORDINARY). Needs root.
+    Igb,
     /// On a tap with so many queue pairs, which [`Guest::plug`] moves to where it is wanted. Needs root.
     Tap(u32),
     /// On a segment within QEMU, with one queue pair; the other interfaces of the same number hear it. Needs nothing.
@@ -56,16 +59,23 @@ impl Machine {
     fn boot_with(&self, words: &[&str]) -> Result<Guest> {
         let directory = tempfile::Builder::new().prefix("mcrt-vm-").tempdir()?;
         let [initramfs, socket] = ["initramfs", "channel"].map(|name| directory.path().join(name));
-        fs::write(&initramfs, initramfs::build(&self.kernel)?)?;
+        let has_igb = self.nics.iter().any(|nic| matches!(nic, Nic::Igb));
+        fs::write(&initramfs, initramfs::build(&self.kernel, if has_igb { &["igb"] } else { &[] })?)?;
         let listener = Listener::bind(&socket)?;
         // Taps are made in a namespace of their own: the machine's has none of them at any time.
-        let taps = self.nics.iter().any(|nic| matches!(nic, Nic::Tap(_)));
+        let taps = self.nics.iter().any(|nic| matches!(nic, Nic::Tap(_) | Nic::Igb));
         let namespace = if taps { Some(Namespace::create("qemu")?) } else { None };
 
-        let mut command = match &namespace {
-            Some(namespace) => namespace.command(QEMU),
-            None => Command::new(QEMU),
+        // 82576 is a PCI Express device, which only a newer QEMU has.
+        let (program, kind) = match has_igb {
+            true => (qemu::unpacked(&qemu::fetched()?), "q35"),
+            false => (vec![OsString::from(qemu::QEMU)], "pc"),
         };
+        let mut command = match &namespace {
+            Some(namespace) => namespace.command(&program[0]),
+            None => Command::new(&program[0]),
+        };
+        command.args(&program[1..]).args(["-machine", kind]);
         // `-serial stdio`: the console is the process's standard output, shown when a test fails.
         command.args("-nodefaults -no-user-config -display none -no-reboot -serial stdio -cpu max".split(' '));
         command.args(words).args(["-accel", ACCELERATOR, "-smp", &self.cpus.to_string(), "-m", MEMORY]);
@@ -101,8 +111,6 @@ impl Machine {
 const ACCELERATOR: &str = "tcg,thread=single";
 /// 2^2 ns for each instruction, a little less than emulation takes.
 const INSTRUCTION: &str = "shift=2,sleep=on";
-/// QEMU's program for this kind of machine.
-pub const QEMU: &str = "qemu-system-x86_64";
 /// A panic ends the machine; IPv6 would add packets of its own; emulated processors need no protection from each other.
 const WORDS: &str = "console=ttyS0 panic=-1 ipv6.disable=1 mitigations=off random.trust_cpu=on";
 /// In MiB: more than a guest needs, so that there is memory at [`SET_ASIDE`]. What is read where none is goes through the one buffer
@@ -124,20 +132,24 @@ fn kernel_words() -> String {
 
 impl Nic {
     /// Without `iommu_platform` the driver does not use the kernel's DMA interface, and refuses zero-copy.
-    fn words(self, i: usize, wire: &Path) -> [String; 4] {
+    fn words(self, i: usize, wire: &Path) -> Vec<String> {
         let modern = "iommu_platform=on,disable-legacy=on,rx_queue_size=1024";
         let device = format!("virtio-net-pci,netdev=n{i},mac={},{modern}", mac(i));
+        let tap = |queues| format!("tap,id=n{i},ifname=tap{i},queues={queues},script=no,downscript=no,vhost=off");
         let (back, queues) = match self {
-            Self::Tap(queues) => {
-                let back = format!("tap,id=n{i},ifname=tap{i},queues={queues},script=no,downscript=no,vhost=off");
-                (back, format!(",mq=on,vectors={}", 2 * queues + 2))
+            Self::Igb => {
+                let port = format!("pcie-root-port,id=port{i},chassis={i},slot={i}");
+                let device = format!("igb,bus=port{i},netdev=n{i},mac={},romfile=", mac(i));
+                // The tap has one queue: the device itself spreads what comes over its own.
+                return ["-netdev", &tap(1), "-device", &port, "-device", &device].map(String::from).into();
             }
+            Self::Tap(queues) => (tap(queues), format!(",mq=on,vectors={}", 2 * queues + 2)),
             Self::Wire => {
                 let back = format!("stream,id=n{i},server=off,addr.type=unix,addr.path={}", wire.display());
                 (back, String::new())
             }
             Self::Segment(number) => (format!("hubport,id=n{i},hubid={number}"), String::new()),
         };
-        ["-netdev".into(), back, "-device".into(), device + &queues]
+        vec!["-netdev".into(), back, "-device".into(), device + &queues]
     }
 }

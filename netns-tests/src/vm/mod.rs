@@ -13,6 +13,7 @@ pub mod initramfs;
 pub mod channel;
 pub mod guest;
 pub mod machine;
+pub mod qemu;
 
 pub mod relay;
 pub mod wire;

@@ -25,9 +25,14 @@ impl<'a> Relay<'a> {
     /// # Errors
     /// With everything that `mcrd` said, when it ends or does not answer.
     pub fn start(guest: &'a Guest, config: &str, flags: &str) -> Result<Self> {
+        Self::start_with(guest, "", config, flags)
+    }
+
+    /// [`start`](Self::start) with `variables` in its environment, as `NAME=VALUE`.
+    pub fn start_with(guest: &'a Guest, variables: &str, config: &str, flags: &str) -> Result<Self> {
         guest.write(CONFIG, config)?;
         guest.run(&format!("rm -f {SOCKET}"))?;
-        let program = guest.spawn(&command(flags))?;
+        let program = guest.spawn(&command(variables, flags))?;
         let relay = Self { guest, program };
         until("an answer on mcrd's control socket", LIMIT, || {
             if let Some(finished) = relay.program.ended()? {
@@ -42,7 +47,7 @@ impl<'a> Relay<'a> {
     /// Runs `mcrd` as [`start`](Self::start) does, where it must not start.
     pub fn refused(guest: &Guest, config: &str, flags: &str) -> Result<Finished> {
         guest.write(CONFIG, config)?;
-        guest.spawn(&command(flags))?.wait()?.exited(1)
+        guest.spawn(&command("", flags))?.wait()?.exited(1)
     }
 
     /// Runs `mcrctl` with `words`, whatever the exit code.
@@ -86,6 +91,6 @@ impl<'a> Relay<'a> {
     }
 }
 
-fn command(flags: &str) -> String {
-    format!("env RUST_LOG=mcr_userspace=debug mcrd --control-socket {SOCKET} --config {CONFIG} {flags}")
+fn command(variables: &str, flags: &str) -> String {
+    format!("env RUST_LOG=mcr_userspace=debug {variables} mcrd --control-socket {SOCKET} --config {CONFIG} {flags}")
 }

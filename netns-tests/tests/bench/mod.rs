@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{TestRun, TestRunOptions};
 use mcr_common::{
     counter::Verdict,
-    flow::{FlowValue, Steered},
+    flow::{FlowValue, Generic, InterfaceFacts},
+    steered::{Kind, Steered},
 };
 use mcr_userspace::{
     kernel::{
@@ -20,6 +21,10 @@ use mcr_userspace::{
 
 /// Test runs come in on the loopback interface of the caller's namespace, queue 0.
 pub const LOOPBACK: u32 = 1;
+/// The Ethernet address that the program takes for the interface's own.
+pub const OWN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x10];
+/// Bytes of the longest frame that is steered whole.
+pub const CAPACITY: u32 = 2048 - 256;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 
@@ -41,6 +46,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The slot in the metadata.
     pub slot: Option<u32>,
+    /// Whether the packet was cut to its headers.
+    pub is_cut: bool,
     /// The packet afterwards, without metadata.
     pub packet: Vec<u8>,
 }
@@ -54,6 +61,8 @@ impl Bench {
         program.attach(LOOPBACK, Attachment::Skb)?;
         let (memory, _pool) = Memory::new(0, 64, 2048)?;
         let port = Port::open(&memory, "lo", 0, Bind::Copy, Quota { fill: 0, send: 0 })?;
+        let facts = InterfaceFacts { mac: OWN_MAC, generic: Generic::Never as u16, capacity: CAPACITY, merged: 0 };
+        program.set_interface(0, facts)?;
         if served {
             program.set_socket(0, &port.fd())?;
         }
@@ -93,11 +102,13 @@ impl Bench {
         ensure!(after[*verdict as usize] == before[*verdict as usize] + 1, "{verdict:?} was counted more than once");
         let expected = if *verdict == Verdict::Steered { XDP_REDIRECT } else { XDP_PASS };
         ensure!(result.return_value == expected, "{verdict:?} was counted, and {} returned", result.return_value);
-        let metadata = len - packet.len();
-        ensure!(metadata == 0 || metadata == Steered::LEN, "{metadata} bytes of metadata");
+        let steered = out.first_chunk().and_then(|bytes| Steered::read(*bytes));
+        let metadata = if *verdict == Verdict::Steered { Steered::LEN } else { 0 };
+        ensure!(steered.is_some() == (metadata > 0), "{verdict:?} and metadata {steered:?}");
         Ok(Outcome {
             verdict: *verdict,
-            slot: out[..metadata].first_chunk().and_then(|bytes| Steered::slot_in(*bytes)),
+            slot: steered.map(|(_, slot)| slot),
+            is_cut: steered.is_some_and(|(kind, _)| kind == Kind::Cut),
             packet: out[metadata..len].to_vec(),
         })
     }

@@ -4,6 +4,7 @@ use std::{thread::sleep, time::Duration};
 
 use anyhow::{Result, ensure};
 use netns_tests::{
+    account::REACHED,
     crossing::tx_dropped,
     daemon::Daemon,
     deadline::{SOON, until},
@@ -19,8 +20,6 @@ use nix::sys::signal::Signal;
 const LOAD: Load = Load { first: rules::SENT, streams: STREAMS, rate: 50_000, size: 256, seconds: 120 };
 /// Rules `stream-0` and so on.
 pub const STREAMS: u16 = 10;
-/// A sender that was slower than this part of its rate has not offered the load.
-const REACHED: f64 = 0.95;
 /// From v2 to the receiver's account: it sleeps for up to 16 ms at a time.
 const ARRIVES: Duration = Duration::from_millis(100);
 

@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use beside::{Beside, STREAMS};
 use netns_tests::{
+    account::trials,
     daemon::Daemon,
     deadline::{SOON, until},
     ledger::{self, Deleted},
@@ -28,8 +29,6 @@ use step::{AWAY, take_all};
 
 /// Within it a touched pair that has all it needs carries again.
 const RECOVERY: Duration = Duration::from_secs(1);
-/// The machine itself may take packets and time: so often a row is tried before that counts as the event's.
-const TRIALS: u32 = 3;
 
 /// Chain v0-v1, v2-v3 is untouched. Rule `one` goes from w0-w1 to w2-w3, rule `two` from there to w2-w3 and w4-w5. Of x0-x1 and
 /// x2-x3 no rule speaks: they change names with w1 and w2.
@@ -117,18 +116,14 @@ fn link_events_beside_a_load() -> Result<()> {
 }
 
 impl Bench<'_> {
-    /// One row, until nothing was wrong.
+    /// One row, until nothing was wrong: the machine itself may take packets and time.
     fn row(&self, row: &Row) -> Result<()> {
-        for trial in 1..=TRIALS {
+        trials(|| {
             let before = self.daemon.stats()?;
             let wrong = self.trial(row)?;
             never_back(&before, &self.daemon.stats()?)?;
-            if wrong.is_empty() {
-                return Ok(());
-            }
-            eprintln!("{}, trial {trial}: {}", row.name, wrong.join("; "));
-        }
-        bail!("something was lost or late each time")
+            Ok(wrong)
+        })
     }
 
     /// What was lost or late, in words.

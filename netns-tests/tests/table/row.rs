@@ -57,6 +57,11 @@ impl Table {
         Self { links, rows: Vec::new() }
     }
 
+    /// The Ethernet address of the relay's interface whose other end is `end`.
+    pub fn relay_mac(&self, end: &str) -> [u8; 6] {
+        self.links[end].mac
+    }
+
     /// A new row.
     pub fn row(&mut self, name: &'static str) -> &mut Row {
         let number = u8::try_from(self.rows.len() + 1).expect("the number fits an octet");
@@ -128,6 +133,12 @@ impl Row {
         }
         change(&mut packet);
         self.out.push((end, packet.frame()));
+        self
+    }
+
+    /// Changes the bytes of the packet that came out last.
+    pub fn out_bytes(&mut self, change: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
+        change(&mut self.out.last_mut().expect("a packet comes out").1);
         self
     }
 

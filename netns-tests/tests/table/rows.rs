@@ -9,6 +9,7 @@ mod lengths;
 mod checksums;
 mod malformed;
 mod host;
+mod martians;
 
 use crate::row::Table;
 
@@ -23,4 +24,5 @@ pub fn all(table: &mut Table) {
     checksums::rows(table);
     malformed::rows(table);
     host::rows(table);
+    martians::rows(table);
 }

@@ -44,6 +44,9 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("ps", &["procps"]),
     ("ping", &["iputils-ping"]),
     ("modprobe", &["kmod"]),
+    ("nft", &["nftables"]),
+    ("iptables-legacy", &["iptables"]),
+    ("iptables-nft", &["iptables"]),
     ("ffmpeg", &["ffmpeg"]),
     ("ffprobe", &["ffmpeg"]),
     // For virtual machines: the emulator, what is in the guest, and what unpacks kernels and their modules.
@@ -56,7 +59,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 ];
 
 /// Programs that only `cargo xtask bench` needs.
-const BENCH_PROGRAMS: &[(&str, &[&str])] = &[("nft", &["nftables"]), ("taskset", &["util-linux"])];
+const BENCH_PROGRAMS: &[(&str, &[&str])] = &[("taskset", &["util-linux"])];
 
 /// C headers, and their packages.
 const HEADERS: &[(&str, &str)] = &[("libelf.h", "libelf-dev"), ("zlib.h", "zlib1g-dev")];

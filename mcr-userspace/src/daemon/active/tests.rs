@@ -59,7 +59,7 @@ fn workers_add_up() {
             output.dropped[OutputDrop::TooBig as usize].add(2 * n * factor);
         }
     }
-    active.note_steered(FlowCount { packets: 61, bytes: 6_100 });
+    let steered = || FlowCount { packets: 61, bytes: 6_100 };
     active.settle(61);
     let output = |factor: u64| {
         let mut dropped = [0; OutputDrop::COUNT];
@@ -71,13 +71,13 @@ fn workers_add_up() {
     dropped[RuleDrop::Malformed as usize] = 6;
     dropped[RuleDrop::RuleGone as usize] = 12;
     let wanted = Reading { matched_packets: 61, matched_bytes: 6_100, dropped, outputs: vec![output(1), output(100)] };
-    assert_eq!(active.read(), wanted);
+    assert_eq!(active.read(steered), wanted);
 }
 
 #[test]
 fn losses_are_never_taken_back() {
     let active = active(vec![to("a", 1, Vlan::None)], 2);
-    let lost = || active.read().dropped[RuleDrop::RxRing as usize];
+    let lost = || active.read(FlowCount::default).dropped[RuleDrop::RxRing as usize];
     active.counters[0].received.add(6);
     active.counters[1].received.add(3);
     active.note_steered(FlowCount { packets: 20, bytes: 2_000 });
@@ -92,18 +92,21 @@ fn losses_are_never_taken_back() {
     assert_eq!(lost(), 6);
     // An answer of the kernel's that was overtaken by a later one.
     active.note_steered(FlowCount { packets: 15, bytes: 1_500 });
-    assert_eq!((active.read().matched_packets, active.read().matched_bytes), (20, 2_000));
+    let reading = active.read(|| FlowCount { packets: 16, bytes: 1_600 });
+    assert_eq!((reading.matched_packets, reading.matched_bytes), (20, 2_000));
+    let reading = active.read(|| FlowCount { packets: 21, bytes: 2_100 });
+    assert_eq!((reading.matched_packets, reading.matched_bytes), (21, 2_100), "bytes come with their packets");
 }
 
 #[test]
 fn a_replaced_rule_counts_on() {
     let outputs = [to("a", 1, Vlan::None), to("b", 2, Vlan::None)];
     let mut before = reading(&[10, 20]);
-    (before.matched_packets, before.matched_bytes, before.dropped) = (30, 3_000, [1, 2, 3]);
+    (before.matched_packets, before.matched_bytes, before.dropped) = (30, 3_000, [1, 2, 3, 4, 5]);
     let mut now = reading(&[1, 2]);
-    (now.matched_packets, now.matched_bytes, now.dropped) = (5, 500, [10, 20, 30]);
+    (now.matched_packets, now.matched_bytes, now.dropped) = (5, 500, [10, 20, 30, 40, 50]);
     now.carry(&outputs, &before, &outputs);
-    assert_eq!((now.matched_packets, now.matched_bytes, now.dropped), (35, 3_500, [11, 22, 33]));
+    assert_eq!((now.matched_packets, now.matched_bytes, now.dropped), (35, 3_500, [11, 22, 33, 44, 55]));
     assert_eq!(now.outputs, [sent(11), sent(22)]);
 }
 

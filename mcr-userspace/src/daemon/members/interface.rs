@@ -1,8 +1,11 @@
 //! What rules need on one interface, and what is held there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
-use super::vlans::Vlans;
+use super::vlans::{Vlans, remedy};
 use crate::{
     control::protocol::MembershipView,
     kernel::membership::{Holders, Membership},
@@ -10,8 +13,6 @@ use crate::{
 
 /// Groups joined one by one on an interface at most, its VLANs included; beyond them it takes every group.
 const MOST_GROUPS: usize = 4096;
-/// linux/if.h, `IFNAMSIZ` without its NUL.
-const LONGEST_NAME: usize = 15;
 
 /// A membership that rules need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +101,35 @@ impl Interface {
             Why::Refused(error) => one(need, format!("failed: {error}")),
         });
         held.chain(beyond).chain(failed).collect()
+    }
+
+    /// What is joined and needed: the interface on which it is, the group, and whether all of its sources are wanted.
+    pub fn joined(&self) -> Vec<(u32, Ipv4Addr, bool)> {
+        let mut joined: BTreeMap<(u32, Ipv4Addr), bool> = BTreeMap::new();
+        for (need, on) in self.held.iter().filter(|(need, _)| !self.lingering.contains(need)) {
+            match need.membership {
+                Membership::Group(group) => *joined.entry((*on, group)).or_default() = true,
+                Membership::Source { group, .. } => *joined.entry((*on, group)).or_default() |= false,
+                Membership::All => {}
+            }
+        }
+        joined.into_iter().map(|((on, group), whole)| (on, group, whole)).collect()
+    }
+
+    /// The interface on which a group is joined.
+    pub fn joined_on(&self, need: &Need) -> Option<u32> {
+        self.held.get(need).filter(|_| *need != ALL).copied()
+    }
+
+    /// Whether a group that is needed is joined on this one.
+    pub fn has_joined_on(&self, ifindex: u32) -> bool {
+        self.held.iter().any(|(need, on)| *on == ifindex && *need != ALL && !self.lingering.contains(need))
+    }
+
+    /// The interfaces in VLANs on which groups are joined, and their names.
+    pub fn vlans(&self, vlans: &Vlans) -> BTreeMap<u32, String> {
+        let vlan = |need: &Need| vlans.known(self.ifindex, need.vlan?);
+        self.held.keys().filter_map(vlan).map(|vlan| (vlan.ifindex, vlan.name.clone())).collect()
     }
 
     /// What users should know of what is needed, each line once.
@@ -221,15 +251,6 @@ impl Interface {
         let going = std::mem::take(&mut self.lingering);
         going.iter().filter_map(|need| Some((self.held.remove(need)?, need.membership))).collect()
     }
-}
-
-/// The command that makes an interface in a VLAN.
-fn remedy(name: &str, vlan: u16) -> String {
-    let mut new = format!("{name}.{vlan}");
-    if new.len() > LONGEST_NAME {
-        new = format!("vlan{vlan}");
-    }
-    format!("ip link add link {name} name {new} type vlan id {vlan} && ip link set {new} up")
 }
 
 fn shown(membership: &Membership) -> String {

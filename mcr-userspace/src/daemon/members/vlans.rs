@@ -25,6 +25,8 @@ pub struct Vlans {
     looked: Option<Instant>,
 }
 
+/// linux/if.h, `IFNAMSIZ` without its NUL.
+const LONGEST_NAME: usize = 15;
 /// How long that moment is where one is sought in vain: rules that come one after the other ask the kernel once.
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -52,4 +54,13 @@ impl Vlans {
     pub fn known(&self, on: u32, vlan: u16) -> Option<&Vlan> {
         self.found.get(&(on, vlan))
     }
+}
+
+/// The command that makes an interface in a VLAN.
+pub fn remedy(name: &str, vlan: u16) -> String {
+    let mut new = format!("{name}.{vlan}");
+    if new.len() > LONGEST_NAME {
+        new = format!("vlan{vlan}");
+    }
+    format!("ip link add link {name} name {new} type vlan id {vlan} && ip link set {new} up")
 }

@@ -15,7 +15,7 @@ fn nic() -> Nic {
         max_queues: 1,
         mtu: 1500,
         mac: [2, 0, 0, 0, 0, 7],
-        address: None,
+        ..Nic::default()
     }
 }
 
@@ -25,6 +25,7 @@ struct Driver(Option<i32>, fn(String) -> Answer);
 
 const GOOD: Driver = Driver(None, |_| Answer::Granted);
 const COPIES: Driver = Driver(None, Answer::Refused);
+const DEAF: Driver = Driver(None, Answer::Fails);
 const WRONG: Driver = Driver(None, Answer::Doubtful);
 const OLD: Driver = Driver(Some(libc::EOPNOTSUPP), Answer::Refused);
 const TAKEN: Driver = Driver(Some(libc::EBUSY), Answer::Refused);
@@ -50,12 +51,21 @@ fn auto_takes_the_best_and_says_why_it_is_not_better() {
 }
 
 #[test]
+fn what_is_granted_and_does_not_work_is_not_taken() {
+    let (how, zero_copy, why) = ask(Mode::Auto, DEAF).expect("granted");
+    assert_eq!((how, zero_copy), (Attachment::Driver, false));
+    assert_eq!(why, "made_up grants zero-copy, which does not work here: made so");
+    let refused = ask(Mode::Zerocopy, DEAF).expect_err("refused");
+    assert!(refused.starts_with("eth7: mode zerocopy, but made_up grants zero-copy, which"), "{refused}");
+}
+
+#[test]
 fn demands_are_met_or_refused() {
     assert_eq!(ask(Mode::Zerocopy, GOOD), Ok((Attachment::Driver, true, String::new())));
-    for driver in [GOOD, COPIES, WRONG] {
+    for driver in [GOOD, COPIES, DEAF, WRONG] {
         assert_eq!(ask(Mode::Copy, driver), Ok((Attachment::Driver, false, String::new())));
     }
-    for driver in [GOOD, COPIES, WRONG, OLD] {
+    for driver in [GOOD, COPIES, DEAF, WRONG, OLD] {
         assert_eq!(ask(Mode::Skb, driver), Ok((Attachment::Skb, false, String::new())));
     }
     for (mode, driver, cause) in [
@@ -66,6 +76,16 @@ fn demands_are_met_or_refused() {
         let error = ask(mode, driver).expect_err("refused");
         assert!(error.starts_with("eth7: ") && error.contains("made_up") && error.contains(cause), "{error}");
     }
+}
+
+/// What the kernel could not be asked is no answer: an interface gets less for a reason that holds, or waits to be asked again.
+#[test]
+fn a_question_that_could_not_be_asked_is_no_answer() {
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::EINTR] {
+        ask(Mode::Auto, Driver(Some(errno), Answer::Refused)).expect_err("no answer");
+    }
+    let error = ask(Mode::Auto, Driver(None, Answer::NotAsked)).expect_err("no answer");
+    assert!(error.starts_with("eth7: ") && error.contains("could not be asked"), "{error}");
 }
 
 /// What may lose packets is not taken unasked, and who asks is told.

@@ -1,9 +1,12 @@
 //! The host and this process: kernel, capabilities, locked memory, the daemon.
 
+use rustix::thread::CapabilitySet;
+
 use super::super::{
-    facts::{CAP_BPF, CAP_IPC_LOCK, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, Daemon, Host},
+    facts::{CAP_IPC_LOCK, Daemon, Host},
     finding::Finding,
 };
+use crate::kernel::capabilities::lacking;
 
 /// MiB that one worker's memory takes, about: the daemon sizes it by the number of queues.
 const WORKER_MIB: u64 = 64;
@@ -35,13 +38,7 @@ pub fn kernel(host: &Host) -> Finding {
 
 /// What mcrd would need, started as this process was.
 pub fn capabilities(host: &Host) -> Finding {
-    let needs = [
-        (host.has(CAP_NET_ADMIN), "CAP_NET_ADMIN (attaching the program)"),
-        (host.has(CAP_NET_RAW), "CAP_NET_RAW (AF_XDP sockets)"),
-        (host.has(CAP_BPF) || host.has(CAP_SYS_ADMIN), "CAP_BPF (loading the program)"),
-        (host.has(CAP_SYS_ADMIN), "CAP_SYS_ADMIN (a namespace for the workers' memory)"),
-    ];
-    let lacking: Vec<&str> = needs.iter().filter(|(has, _)| !has).map(|(_, what)| *what).collect();
+    let lacking = lacking(CapabilitySet::from_bits_retain(host.capabilities));
     if lacking.is_empty() {
         return Finding::ok("capabilities", "this process has all that mcrd needs");
     }
@@ -96,7 +93,7 @@ mod tests {
     use crate::doctor::finding::Severity::{self, NotChecked, Note, Ok, Problem, Warning};
 
     fn all() -> u64 {
-        [CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_BPF].iter().fold(0, |all, bit| all | 1 << bit)
+        CapabilitySet::all().bits()
     }
 
     #[test]
@@ -116,13 +113,17 @@ mod tests {
 
     #[test]
     fn each_lack_is_named() {
-        let host = Host { capabilities: all() & !(1 << CAP_NET_RAW), command: "doctor eth0".into(), ..Host::default() };
+        let host = Host {
+            capabilities: all() & !CapabilitySet::NET_RAW.bits(),
+            command: "doctor eth0".into(),
+            ..Host::default()
+        };
         let finding = capabilities(&host);
         assert_eq!(finding.severity, Warning);
         assert!(finding.found.contains("CAP_NET_RAW") && !finding.found.contains("CAP_BPF"), "{finding:?}");
         assert!(finding.fix.is_some_and(|fix| fix.starts_with("sudo mcrctl doctor eth0 ")));
         // CAP_SYS_ADMIN stands for CAP_BPF.
-        let host = Host { capabilities: all() & !(1 << CAP_BPF), ..Host::default() };
+        let host = Host { capabilities: all() & !CapabilitySet::BPF.bits(), ..Host::default() };
         assert_eq!(capabilities(&host).severity, Ok);
     }
 

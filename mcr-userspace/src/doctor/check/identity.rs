@@ -4,6 +4,7 @@ use super::super::{
     facts::{Host, Interface},
     finding::Finding,
 };
+use crate::daemon::suitable::unsuitable;
 
 /// What it is, and whether mcr can use it.
 pub fn kind(interface: &Interface) -> (Finding, bool) {
@@ -20,16 +21,11 @@ pub fn kind(interface: &Interface) -> (Finding, bool) {
                 "a VLAN interface has no packets of its own for XDP, and mcrd refuses it: use {below}, with `vlan` in the rule"
             ));
         }
-        _ if link.hardware == libc::ARPHRD_LOOPBACK => {
-            return unusable("the loopback interface: no segment is behind it".to_owned());
+        _ => {
+            if let Some(why) = unsuitable(&interface.nic) {
+                return unusable(why);
+            }
         }
-        _ if link.hardware != libc::ARPHRD_ETHER => {
-            return unusable(format!(
-                "no Ethernet interface (hardware type {}): mcr forwards Ethernet frames",
-                link.hardware
-            ));
-        }
-        _ => {}
     }
     let finding = match link.kind.as_str() {
         "bridge" => Finding::warning(
@@ -38,10 +34,10 @@ pub fn kind(interface: &Interface) -> (Finding, bool) {
                 "a bridge: XDP here sees only what the bridge hands up to the host, which it goes on forwarding between {ports} too; use one of those"
             ),
         ),
-        "bond" | "team" => Finding::warning(
+        kind @ ("bond" | "team") => Finding::note(
             "kind",
             format!(
-                "a bond, untested: packets come in on {ports}, where an AF_XDP socket of the bond may get none; use those"
+                "a {kind} of {ports}: name it, and not those, in rules; packets come through a fail-over, in skb mode"
             ),
         ),
         _ if interface.wireless => {
@@ -89,11 +85,18 @@ pub fn address(interface: &Interface, _: &Host) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{doctor::finding::Severity, kernel::link::Link};
+    use crate::{
+        doctor::finding::Severity,
+        kernel::{
+            link::Link,
+            nic::{Master, Nic},
+        },
+    };
 
     fn of(kind: &str) -> Interface {
         Interface {
-            link: Link { kind: kind.into(), hardware: libc::ARPHRD_ETHER, ..Link::default() },
+            link: Link { kind: kind.into(), ..Link::default() },
+            nic: Nic { hardware: libc::ARPHRD_ETHER, kind: kind.into(), ..Nic::default() },
             ..Interface::default()
         }
     }
@@ -105,8 +108,14 @@ mod tests {
         let (finding, usable) = kind(&Interface { ports: vec!["a".into(), "b".into()], ..of("bridge") });
         assert!(usable && finding.severity == Severity::Warning && finding.found.contains("(a, b)"), "{finding:?}");
         let mut tunnel = of("tun");
-        tunnel.link.hardware = libc::ARPHRD_NONE;
+        tunnel.nic.hardware = libc::ARPHRD_NONE;
         assert!(!kind(&tunnel).1);
+        let mut port = of("veth");
+        port.nic.master = Some(Master { name: "bond0".into(), kind: "bond".into() });
+        let (finding, usable) = kind(&port);
+        assert!(!usable && finding.found.contains("name bond0"), "{finding:?}");
+        let (finding, usable) = kind(&Interface { ports: vec!["a".into(), "b".into()], ..of("bond") });
+        assert!(usable && finding.severity == Severity::Note && finding.found.contains("and not those"), "{finding:?}");
         let (finding, _) = kind(&Interface { master: Some("br0".into()), ..of("veth") });
         assert_eq!((finding.severity, finding.found.contains("br0")), (Severity::Note, true));
         assert_eq!(kind(&of("")).0.severity, Severity::Ok);

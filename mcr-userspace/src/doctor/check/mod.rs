@@ -2,6 +2,7 @@
 
 mod host;
 mod identity;
+mod membership;
 mod modes;
 mod queues;
 mod packets;
@@ -10,6 +11,7 @@ use super::{
     facts::{Host, Interface},
     finding::{Finding, shown},
 };
+use crate::rules::value;
 
 /// Judges the host.
 pub fn host(host: &Host) -> Vec<Finding> {
@@ -23,7 +25,7 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
     if !usable {
         return vec![kind];
     }
-    let checks: [fn(&Interface, &Host) -> Option<Finding>; 16] = [
+    let checks: [fn(&Interface, &Host) -> Option<Finding>; 19] = [
         identity::link,
         identity::address,
         modes::xdp_program,
@@ -40,6 +42,9 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
         packets::gro,
         packets::lro,
         packets::multicast_filter,
+        membership::igmp_firewall,
+        membership::igmp_queries,
+        membership::own_host,
     ];
     std::iter::once(kind).chain(checks.iter().filter_map(|check| check(interface, host))).collect()
 }
@@ -47,9 +52,8 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
 /// There is no interface of this name; `others` are those there are.
 pub fn missing(name: &str, others: &[String]) -> Finding {
     let shown = shown(name);
-    if name.len() >= libc::IFNAMSIZ {
-        let most = libc::IFNAMSIZ - 1;
-        return Finding::problem("name", format!("{shown} is no name of an interface: the longest has {most} bytes"));
+    if let Err(why) = value::interface(name) {
+        return Finding::problem("name", why);
     }
     let near = |other: &&String| strsim::osa_distance(name, other) <= name.len().max(3).div_ceil(3);
     let mut alike: Vec<&String> = others.iter().filter(near).collect();
@@ -71,14 +75,15 @@ mod tests {
         assert_eq!((finding.severity, finding.id), (Severity::Problem, "name"));
         assert!(finding.found.ends_with("; alike: eth0, eth1"), "{finding:?}");
         assert!(!missing("wlan7", &others).found.contains("alike"));
-        assert!(missing("a-name-far-too-long", &others).found.contains("the longest has 15 bytes"));
+        assert!(missing("a-name-far-too-long", &others).found.contains("Linux allows 15"));
+        assert!(missing("eth0@if2", &others).found.contains("write eth0"));
         assert!(missing("a\nb", &others).found.contains(r"a\nb"), "one line");
     }
 
     #[test]
     fn an_interface_that_cannot_be_used_has_one_finding() {
         let mut lo = Interface::default();
-        lo.link.hardware = libc::ARPHRD_LOOPBACK;
+        lo.nic.hardware = libc::ARPHRD_LOOPBACK;
         assert_eq!(interface(&lo, &Host::default()).len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use super::super::{
     facts::{Host, Interface, ZeroCopy},
     finding::Finding,
 };
-use crate::kernel::link::XdpPlace;
+use crate::{daemon::suitable::needs_skb, kernel::link::XdpPlace};
 
 /// The first kernel with zero-copy on virtio_net.
 const VIRTIO_ZERO_COPY: (u32, u32) = (6, 13);
@@ -60,6 +60,9 @@ pub fn xdp(interface: &Interface, host: &Host) -> Option<Finding> {
             ),
         });
     }
+    if let Some(why) = needs_skb(&interface.nic) {
+        return Some(Finding::note("xdp", format!("mcrd takes skb mode, which is slower: {why}")));
+    }
     Some(match interface.xdp_features {
         Some(features) if features.native && interface.feature("rx-gro-hw") == Some((true, false)) => Finding::note(
             "xdp",
@@ -101,6 +104,9 @@ pub fn zero_copy(interface: &Interface, host: &Host) -> Option<Finding> {
             _ => copied(&stats.xsk_reason),
         });
     }
+    if let Some(why) = needs_skb(nic) {
+        return Some(copied(&why));
+    }
     let old = host.kernel.is_some_and(|version| version < VIRTIO_ZERO_COPY);
     let busy = interface.zero_copy == ZeroCopy::InUse;
     if nic.driver == "virtio_net" && old && !busy {
@@ -114,6 +120,18 @@ pub fn zero_copy(interface: &Interface, host: &Host) -> Option<Finding> {
             Finding::problem("zero-copy", "queue 0 has another program's AF_XDP socket: end its owner first")
         }
         ZeroCopy::Granted => Finding::ok("zero-copy", format!("{driver} grants it")),
+        ZeroCopy::Untried => {
+            let pairs = match nic.max_queues > nic.rx_queues {
+                true => format!("; `ethtool -L {} combined {}` may pair them", nic.name, nic.max_queues),
+                false => String::new(),
+            };
+            Finding::note(
+                "zero-copy",
+                format!(
+                    "{driver} grants it, and receiving and sending have interrupts of their own here: some kernels wake only the latter, and mcrd finds out when it attaches{pairs}"
+                ),
+            )
+        }
         ZeroCopy::Doubtful(why) => copied(&format!("{why}; so mode auto does without")),
         ZeroCopy::Refused(why) => {
             let finding = copied(&format!("{driver} refuses it: {why}"));
@@ -190,8 +208,14 @@ mod tests {
     fn what_the_daemon_was_granted_counts() {
         let stats =
             InterfaceStats { name: "eth0".into(), xdp: "driver".into(), xsk: "zerocopy".into(), ..Default::default() };
-        let daemon =
-            |elsewhere| Daemon::Runs { version: "1".into(), pid: 7, elsewhere, interfaces: vec![stats.clone()] };
+        let daemon = |elsewhere| Daemon::Runs {
+            version: "1".into(),
+            pid: 7,
+            elsewhere,
+            interfaces: vec![stats.clone()],
+            queries: Vec::new(),
+            own_host: Vec::new(),
+        };
         let here = Host { daemon: daemon(false), ..root() };
         let interface = attached(XdpPlace::Driver, &[]);
         for check in [xdp_program, xdp, zero_copy] {
@@ -236,6 +260,11 @@ mod tests {
         let judged = |interface: &Interface, host: &Host| zero_copy(interface, host).expect("always");
         assert_eq!(judged(&with("ice", ZeroCopy::Granted), &root()).severity, Severity::Ok);
         assert_eq!(judged(&with("ice", ZeroCopy::InUse), &root()).severity, Severity::Problem);
+        let mut untried = with("igb", ZeroCopy::Untried);
+        (untried.nic.rx_queues, untried.nic.max_queues) = (2, 8);
+        let untried = judged(&untried, &root());
+        assert!(untried.found.ends_with("`ethtool -L eth0 combined 8` may pair them"), "{untried:?}");
+        assert_eq!(untried.severity, Severity::Note);
         let doubtful = judged(&with("virtio_net", ZeroCopy::Doubtful("a bug".into())), &root());
         assert!(doubtful.severity == Severity::Note && doubtful.found.contains("a bug"), "{doubtful:?}");
         let unasked = judged(&with("ice", ZeroCopy::NotAsked("it needs root".into())), &Host::default());

@@ -14,7 +14,15 @@ const IFINDEX: u32 = 3;
 
 fn datagram(group: u8, port: u16) -> Datagram {
     let group = Ipv4Addr::new(239, 1, 1, group).into();
-    Datagram { source: 0x0a00_0005, group, port, vlan: Vlan::UNTAGGED, ip_offset: 14, udp_offset: 34 }
+    Datagram {
+        source: 0x0a00_0005,
+        group,
+        port,
+        vlan: Vlan::UNTAGGED,
+        is_unicast: false,
+        ip_offset: 14,
+        udp_offset: 34,
+    }
 }
 
 fn install(table: &mut Table, slot: u32, group: u8, ports: Ports) {

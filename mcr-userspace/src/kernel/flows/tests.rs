@@ -97,7 +97,7 @@ fn matcher(group: &str, ports: Ports, source: &str) -> Match {
 }
 
 fn packet(source: u32, group: u32, port: u16) -> Datagram {
-    Datagram { source, group, port, vlan: Vlan::UNTAGGED, ip_offset: 14, udp_offset: 34 }
+    Datagram { source, group, port, vlan: Vlan::UNTAGGED, is_unicast: false, ip_offset: 14, udp_offset: 34 }
 }
 
 #[test]

@@ -191,3 +191,14 @@ fn what_was_typed_is_shown_in_one_short_line() {
 fn unknown_fields_are_refused() {
     assert!(serde_json::from_str::<RuleSpec>(r#"{"match":{"interface":"e0","gruop":"239.1.1.1"}}"#).is_err());
 }
+
+/// A frame with VLAN ID 0 is in no VLAN, so it is matched as an untagged frame is; an output cannot name it.
+#[test]
+fn vlan_0_is_none() {
+    for (typed, found) in [("0", None), ("\"0\"", None), ("7", Some(7))] {
+        let checked = with(&format!(r#""group":"239.1.1.1","vlan":{typed}"#), "").expect("right");
+        assert_eq!(checked.rule.matcher.vlan, found, "{typed}");
+    }
+    let problems = with(r#""group":"239.1.1.1","vlan":7"#, r#","vlan":0"#).expect_err("an output in no VLAN");
+    assert!(problems.len() == 1 && problems[0].message.contains("`none`"), "{problems:?}");
+}

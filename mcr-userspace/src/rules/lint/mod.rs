@@ -1,11 +1,13 @@
 //! What is allowed and seldom meant: warnings about rules.
 
 mod address;
+mod mixed;
 mod rule;
 
 use std::{cmp::Ordering, collections::HashMap, fmt};
 
 pub(super) use address::Addresses;
+pub(super) use mixed::Sent;
 pub(super) use rule::of_rule;
 
 /// Warnings of one kind that are told.
@@ -41,6 +43,8 @@ pub enum Kind {
     Echo,
     /// Two outputs that send the same.
     Twice,
+    /// Outputs that send different packets into one group and port.
+    Mixed,
 }
 
 impl Kind {
@@ -55,6 +59,7 @@ impl Kind {
             Self::Unchanged => "outputs that change nothing",
             Self::Echo => "outputs to where the packets came from",
             Self::Twice => "outputs that send the same as another",
+            Self::Mixed => "outputs into a group and port of another",
         }
     }
 

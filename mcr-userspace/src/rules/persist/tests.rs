@@ -1,6 +1,6 @@
 //! Files changed, and files left alone.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::*;
 
@@ -91,4 +91,36 @@ fn a_pipe_is_not_waited_for() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
     let error = append_rule(&pipe, &spec(Some("b"), "239.1.1.3")).expect_err("no file").to_string();
     assert!(error.contains("nobody writes"), "{error}");
+}
+
+#[test]
+fn line_ends_stay() {
+    let dos = FILE.replace('\n', "\r\n");
+    let (_directory, path) = file(&dos);
+    append_rule(&path, &spec(Some("b"), "239.1.1.3")).expect("appended");
+    let text = fs::read_to_string(&path).expect("the file");
+    assert!(text.starts_with(&dos), "{text:?}");
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{text:?}");
+    replace_rule(&path, &spec(Some("a"), "239.1.1.7")).expect("replaced");
+    let text = fs::read_to_string(&path).expect("the file");
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{text:?}");
+    // A file of both: what is not changed stays as it is.
+    let both = FILE.replacen('\n', "\r\n", 3);
+    let (_directory, path) = file(&both);
+    append_rule(&path, &spec(Some("b"), "239.1.1.3")).expect("appended");
+    assert!(fs::read_to_string(&path).expect("the file").starts_with(&both));
+}
+
+#[test]
+fn comments_inside_a_rule_stay() {
+    let text = "[[rule]]\nname = \"a\" # its name\n# from there\nmatch = { interface = \"e0\", group = \"239.1.1.1\" } # why\noutput = [\n  # there\n  { interface = \"e2\" }, # far\n  { interface = \"e9\" }, # gone\n]\n# the end\n";
+    let (_directory, path) = file(text);
+    replace_rule(&path, &spec(Some("a"), "239.1.1.2")).expect("replaced");
+    let now = fs::read_to_string(&path).expect("the file");
+    for comment in ["# its name", "# from there", "# why", "  # there\n", "# far", "# the end"] {
+        assert!(now.contains(comment), "{comment}: {now}");
+    }
+    assert!(!now.contains("# gone"), "{now}");
+    let rules = config::load(&path).expect("right").config.rules;
+    assert_eq!(rules, [check_rule(&spec(Some("a"), "239.1.1.2")).expect("right").rule]);
 }

@@ -17,6 +17,8 @@ pub type Series<X> = (String, Vec<(X, f64)>);
 /// Bars in groups: a group for each name of `groups`, in it a bar for each series that has a value there.
 pub fn bars(title: &str, unit: &str, groups: &[String], series: &[Series<usize>]) -> Result<String> {
     let most = series.iter().flat_map(|(_, points)| points).map(|(_, value)| *value).fold(0.0, f64::max);
+    // Differences may all be below zero. An axis that hardly differs from zero overflows in plotters.
+    let most = if most > 0.0 { most } else { 1.0 };
     drawn(|area| {
         let names = groups.to_vec();
         let mut chart = ChartBuilder::on(area)
@@ -24,7 +26,7 @@ pub fn bars(title: &str, unit: &str, groups: &[String], series: &[Series<usize>]
             .margin(10)
             .x_label_area_size(30)
             .y_label_area_size(90)
-            .build_cartesian_2d((0..groups.len().max(1)).into_segmented(), 0.0..most.max(1e-9) * 1.25)?;
+            .build_cartesian_2d((0..groups.len().max(1)).into_segmented(), 0.0..most * 1.25)?;
         let label = |at: &SegmentValue<usize>| match at {
             SegmentValue::CenterOf(i) => names.get(*i).cloned().unwrap_or_default(),
             _ => String::new(),
@@ -133,6 +135,12 @@ mod tests {
         for text in ["Bars", "packets/s", "64 B", "1024 B", "one", "two", "<svg"] {
             assert!(svg.contains(text), "{text}: {svg}");
         }
+    }
+
+    #[test]
+    fn bars_below_zero_are_no_failure() {
+        let series = vec![("one".to_owned(), vec![(0, -0.25)]), ("two".to_owned(), vec![(0, 0.0)])];
+        assert!(bars("Differences", "us", &["50 streams".into()], &series).unwrap().contains("two"));
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn other_protocols(t: &mut Table) {
 }
 
 fn addresses(t: &mut Table) {
-    t.row("a unicast MAC over a group")
+    own_mac(t);
+    t.row("another host's MAC over a group")
         .rule(STREAM, &["v2"])
         .sent(IN, |p| p.to_mac = [0x02, 0, 0, 0, 0, 0x55])
         .passes("pass_no_rule");
@@ -172,4 +173,40 @@ fn tcp(group: &[u8], id: u16) -> Vec<u8> {
     let mut frame = Vec::new();
     builder.tcp(7777, 5001, 1, 100).syn().write(&mut frame, &[]).expect("a vector takes it");
     frame
+}
+
+/// Multicast that a bridge or an access point sends to each receiver alone, under the receiver's own MAC.
+fn own_mac(t: &mut Table) {
+    let (own, other_interface) = (t.relay_mac("v0"), t.relay_mac("w0"));
+    t.row("the interface's own MAC over a group")
+        .rule(STREAM, &["v2", "v4 group=238.N.1.1"])
+        .sent(IN, |p| p.to_mac = own)
+        .out("v3", IN, same)
+        .out("v5", "238.N.1.1:5001", same)
+        .sent("239.N.1.1:5002", |p| p.to_mac = own)
+        .passes("pass_no_rule");
+    t.row("the interface's own MAC in a VLAN")
+        .rule("v1 group=239.N.1.1 port=5001 vlan=100", &["v2"])
+        .sent(IN, |p| (p.to_mac, p.tag) = (own, Some(super::tags::tag(100))))
+        .out("v3", IN, same)
+        .sent(IN, |p| (p.to_mac, p.tag) = (own, Some(super::tags::tag(101))))
+        .passes("pass_vlan");
+    t.row("a fragment to the interface's own MAC")
+        .rule(STREAM, &["v2"])
+        .sent(IN, |p| p.to_mac = own)
+        .bytes(|frame| fragment(frame, 0x2000))
+        .passes("pass_fragment");
+    t.row("the MAC of another interface of the host")
+        .rule(STREAM, &["v2"])
+        .sent(IN, |p| p.to_mac = other_interface)
+        .passes("pass_no_rule");
+    t.row("another host's MAC over a fragment")
+        .rule(STREAM, &["v2"])
+        .sent(IN, |p| p.to_mac = [0x02, 0, 0, 0, 0, 0x55])
+        .bytes(|frame| fragment(frame, 0x2000))
+        .passes("pass_no_rule");
+    t.row("another host's MAC in another VLAN than the rule's")
+        .rule(STREAM, &["v2"])
+        .sent(IN, |p| (p.to_mac, p.tag) = ([0x02, 0, 0, 0, 0, 0x55], Some(super::tags::tag(100))))
+        .passes("pass_no_rule");
 }

@@ -19,6 +19,8 @@ fn marked(id: u16) -> Tag {
 }
 
 pub fn rows(t: &mut Table) {
+    priority_tags(t);
+    double_priority_tags(t);
     t.row("a tag popped").rule(TAGGED, &["v2"]).sent(IN, |p| p.tag = Some(marked(100))).out("v3", IN, same);
     t.row("a tag popped, in words")
         .rule(TAGGED, &["v2 group=238.N.1.1 vlan=none"])
@@ -61,8 +63,7 @@ pub fn rows(t: &mut Table) {
     t.row("untagged, and the rule has a tag").rule(TAGGED, &["v2"]).sent(IN, same).passes("pass_vlan");
     t.row("another tag than the rule's").rule(TAGGED, &["v2"]).sent(IN, |p| p.tag = Some(tag(101))).passes("pass_vlan");
     let row = t.row("tagged, and the rule has none").rule(UNTAGGED, &["v2"]);
-    for id in [0, 1, 100, 4095] {
-        // 0 is a priority tag.
+    for id in [1, 100, 4095] {
         row.sent(IN, |p| p.tag = Some(marked(id))).passes("pass_vlan");
     }
     t.row("the rule's tag, another port")
@@ -78,4 +79,57 @@ pub fn rows(t: &mut Table) {
         .sent(IN, |p| p.tag = Some(tag(100)))
         .bytes(|frame| frame[12..14].copy_from_slice(&[0x88, 0xa8]))
         .passes("pass_no_rule");
+}
+
+/// VLAN ID 0: a frame with a priority, and in no VLAN.
+fn priority_tags(t: &mut Table) {
+    let zero = "v1 group=239.N.1.1 port=5001 vlan=0";
+    for (name, rule) in [("a priority tag is untagged", UNTAGGED), ("VLAN 0 is none", zero)] {
+        t.row(name)
+            .rule(rule, &["v2 port=1001", "v4 port=1002 vlan=keep", "v2 port=1003 vlan=300"])
+            .sent(IN, |p| p.tag = Some(marked(0)))
+            .out("v3", "239.N.1.1:1001", same)
+            .out("v5", "239.N.1.1:1002", |p| p.tag = Some(marked(0)))
+            .out("v3", "239.N.1.1:1003", |p| p.tag = Some(marked(300)))
+            .sent(IN, same)
+            .out("v3", "239.N.1.1:1001", same)
+            .out("v5", "239.N.1.1:1002", same)
+            .out("v3", "239.N.1.1:1003", |p| p.tag = Some(tag(300)));
+    }
+    t.row("a priority tag without a priority")
+        .rule(UNTAGGED, &["v2"])
+        .sent(IN, |p| (p.tag, p.options) = (Some(tag(0)), vec![1; 8]))
+        .out("v3", IN, same);
+    t.row("a priority tag, and the rule has a tag")
+        .rule(TAGGED, &["v2"])
+        .sent(IN, |p| p.tag = Some(marked(0)))
+        .passes("pass_vlan");
+    t.row("a provider's priority tag")
+        .rule(UNTAGGED, &["v2"])
+        .sent(IN, |p| p.tag = Some(marked(0)))
+        .bytes(|frame| frame[12..14].copy_from_slice(&[0x88, 0xa8]))
+        .out("v3", IN, same);
+}
+
+/// A priority tag before the tag that says the VLAN.
+fn double_priority_tags(t: &mut Table) {
+    let before = |frame: &mut Vec<u8>| drop(frame.splice(12..12, [0x81, 0x00, 0x60, 0x00]));
+    t.row("a priority tag before the rule's")
+        .rule(TAGGED, &["v2 port=1001", "v4 port=1002 vlan=keep", "v2 port=1003 vlan=300"])
+        .sent(IN, |p| p.tag = Some(marked(100)))
+        .bytes(before)
+        .out("v3", "239.N.1.1:1001", same)
+        .out("v5", "239.N.1.1:1002", |p| p.tag = Some(marked(100)))
+        .out_bytes(before)
+        .out("v3", "239.N.1.1:1003", |p| p.tag = Some(marked(300)));
+    t.row("a priority tag before another than the rule's")
+        .rule(TAGGED, &["v2"])
+        .sent(IN, |p| p.tag = Some(marked(101)))
+        .bytes(before)
+        .passes("pass_vlan");
+    t.row("two priority tags")
+        .rule(UNTAGGED, &["v2"])
+        .sent(IN, |p| p.tag = Some(marked(0)))
+        .bytes(before)
+        .out("v3", IN, same);
 }

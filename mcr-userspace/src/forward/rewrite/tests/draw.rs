@@ -16,7 +16,7 @@ pub(super) struct Case {
 }
 
 pub(super) fn packets() -> impl Strategy<Value = Packet> {
-    let tag = proptest::option::of((0u8..8, any::<bool>(), 1u16..=4094));
+    let tag = proptest::option::of((0u8..8, any::<bool>(), prop_oneof![4 => 1u16..=4094, 1 => Just(0)]));
     let group = prop_oneof![0xe000_0100u32..=0xefff_ffff, Just(0xef01_0101)];
     let port = prop_oneof![any::<u16>(), 5000u16..5100].prop_filter("PTP stays", |port| !(319..=320).contains(port));
     let ttl = prop_oneof![4 => any::<u8>(), 1 => 0u8..=2];
@@ -103,7 +103,8 @@ pub(super) fn rules(packet: Packet) -> impl Strategy<Value = (Packet, Rule)> {
                 group: masked(packet.group, group_len),
                 ports,
                 source: masked(packet.source, source_len),
-                vlan: packet.tag.map(|(_, _, id)| id),
+                // VLAN ID 0 is no VLAN.
+                vlan: packet.tag.map(|(_, _, id)| id).filter(|id| *id != 0),
             };
             (packet.clone(), Rule { name: "r".to_owned(), matcher, outputs: vec![output], stall_after: None })
         })
@@ -128,7 +129,7 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
         .prop_map(|((mut packet, rule), checksum, padding, is_virtual, balance, (mac, address, mtu))| {
             let length = 20 + packet.options.len() + 8 + packet.payload.len() + packet.behind.len();
             let mtu = mtu.map_or(1600, |more| length as i64 + more) as u32;
-            let facts = EgressFacts { mac, address: address.map(Ipv4Addr::from), mtu };
+            let facts = EgressFacts { mac, address: address.map(Ipv4Addr::from), mtu, ..EgressFacts::default() };
             // The checksum computed as 0, of what comes in or of what goes out.
             match balance {
                 0 => packet.balance(),

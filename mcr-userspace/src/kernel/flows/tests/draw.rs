@@ -101,6 +101,7 @@ impl Shot {
             group: 0xe000_0000 | address(self.own[1], aim.map(|aim| aim.group), self.group, &GROUPS),
             port,
             vlan,
+            is_unicast: false,
             ip_offset: 14,
             udp_offset: 34,
         };

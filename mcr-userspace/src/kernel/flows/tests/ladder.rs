@@ -44,6 +44,7 @@ fn the_manual_s_ladder_is_the_lookup_s() {
             group: address(group),
             port: port.parse().expect("a port"),
             vlan: Vlan::UNTAGGED,
+            is_unicast: false,
             ip_offset: 14,
             udp_offset: 34,
         };

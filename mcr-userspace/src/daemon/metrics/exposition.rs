@@ -1,58 +1,31 @@
-//! `[daemon] metrics_listen`: the counters of `stats`, as Prometheus reads them.
+//! The counters of `stats` in the exposition format.
 
-use std::{net::SocketAddr, sync::Arc, thread};
-
-use anyhow::Context;
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tiny_http::{Header, Method, Response, Server};
 
-use super::retire::Shared;
-use crate::control::protocol::Stats;
+use super::labels::{self, OutputLabels};
+use crate::{control::protocol::Stats, daemon::retire::Shared};
 
 /// The exposition format: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Listens at `address`.
-///
-/// # Errors
-///
-/// It cannot be listened on.
-pub fn listen(address: SocketAddr) -> anyhow::Result<Server> {
-    Server::http(address)
-        .map_err(|error| anyhow::anyhow!("{error}"))
-        .with_context(|| format!("metrics_listen {address}"))
-}
-
-/// Serves `GET /metrics`, from a thread that ends with the process.
-pub fn serve(server: Server, shared: Arc<Shared>) -> anyhow::Result<()> {
-    log::info!("metrics at http://{}/metrics", server.server_addr());
-    thread::Builder::new().name("mcr-metrics".into()).spawn(move || {
-        for request in server.incoming_requests() {
-            let answer = match (request.method(), request.url()) {
-                (Method::Get, "/metrics") => {
-                    shared.settle();
-                    let stats = shared.lock().stats(None);
-                    let header = Header::from_bytes("Content-Type", CONTENT_TYPE).expect("it is a header");
-                    Response::from_string(exposition(&stats)).with_header(header)
-                }
-                _ => Response::from_string("GET /metrics is all there is\n").with_status_code(404),
-            };
-            if let Err(error) = request.respond(answer) {
-                log::debug!("metrics: {error}");
-            }
-        }
-    })?;
-    Ok(())
+/// The counters now, in the exposition format. Only the reading of them holds the daemon's state.
+pub fn of(shared: &Shared) -> String {
+    shared.settle();
+    let (stats, labels) = {
+        let state = shared.lock();
+        (state.stats(None), state.set.iter().map(labels::of).collect::<Vec<_>>())
+    };
+    exposition(&stats, &labels)
 }
 
 type Labels = Vec<(&'static str, String)>;
 
-/// The counters in the exposition format.
-pub fn exposition(stats: &Stats) -> String {
+/// The counters, with the labels of each rule's outputs.
+fn exposition(stats: &Stats, labels: &[Vec<OutputLabels>]) -> String {
     let mut registry = Registry::with_prefix("mcr");
     let mut counter = |name: &str, help: &str| {
         let family = Family::<Labels, Counter>::default();
@@ -81,17 +54,23 @@ pub fn exposition(stats: &Stats) -> String {
     let frames = gauge("worker_frames", "Frames of the worker's UMEMs");
     let frames_free = gauge("worker_frames_free", "Frames in the worker's pools");
 
-    for rule in &stats.rules {
+    for (rule, labels) in stats.rules.iter().zip(labels) {
         let name = rule.name.as_str();
         matched(&[("rule", name)], rule.matched_packets);
         matched_bytes(&[("rule", name)], rule.matched_bytes);
         for (reason, count) in &rule.dropped {
             rule_dropped(&[("rule", name), ("reason", reason)], *count);
         }
-        for output in &rule.outputs {
+        for (output, OutputLabels { output: label, vlan }) in rule.outputs.iter().zip(labels) {
             let port = output.port.map(|port| port.to_string()).unwrap_or_default();
-            let labels =
-                [("rule", name), ("interface", &output.interface), ("group", &output.group), ("port", port.as_str())];
+            let labels = [
+                ("rule", name),
+                ("output", label),
+                ("interface", &output.interface),
+                ("group", &output.group),
+                ("port", port.as_str()),
+                ("vlan", vlan),
+            ];
             offered(&labels, output.offered_packets);
             sent(&labels, output.sent_packets);
             sent_bytes(&labels, output.sent_bytes);

@@ -1,0 +1,132 @@
+//! Whether the host's memberships are asked for, and answered: queries, firewalls, and this host's own senders and receivers.
+
+use super::super::{
+    facts::{Host, Interface},
+    finding::Finding,
+    firewall::{Place, judge},
+};
+use crate::control::protocol::QueriesView;
+
+/// After so many seconds without a query a membership has ended, with the intervals that RFC 3376 section 8 gives: 2 x 125 + 10.
+const INTERVAL: f64 = 260.0;
+
+/// Whether a firewall lets queries in.
+pub fn igmp_firewall(interface: &Interface, host: &Host) -> Option<Finding> {
+    let id = "igmp-firewall";
+    let joined: Vec<&QueriesView> = host.queries(&interface.nic.name).collect();
+    let others = joined.iter().map(|queries| queries.on.as_str()).filter(|on| *on != interface.nic.name);
+    let judged = std::iter::once(interface.nic.name.as_str()).chain(others).map(|name| judge(&host.firewall, name));
+    let (mut drops, mut may, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    for judgement in judged {
+        drops.extend(judgement.drops);
+        may.extend(judgement.may);
+        unread.extend(judgement.unread);
+    }
+    let ends = "a switch that snoops then ends the streams after its membership interval of some minutes";
+    if let Some((names, fix)) = all(&drops) {
+        let found = format!("IGMP queries that come in are dropped by {names}, so the host answers none: {ends}");
+        let repeats = |queries: &&QueriesView| queries.rejoin_seconds.is_some();
+        return Some(match joined.as_slice() {
+            [] => Finding::warning(id, found).fix(fix),
+            joined if joined.iter().all(repeats) => {
+                Finding::note(id, format!("{found}; here mcrd repeats its memberships all the same (rejoin)")).fix(fix)
+            }
+            _ => Finding::problem(id, found).fix(fix),
+        });
+    }
+    let is_heard = !joined.is_empty() && joined.iter().all(|queries| queries.from.is_some() && queries.answered);
+    if is_heard {
+        return Some(Finding::ok(id, "the IGMP queries that come in reach the host"));
+    }
+    if let Some((names, fix)) = all(&may) {
+        let found = format!(
+            "IGMP queries that come in may be dropped by {names}, depending on what its rules do not tell: {ends} if so"
+        );
+        return Some(Finding::warning(id, found).fix(fix));
+    }
+    Some(match unread.first() {
+        Some(why) => Finding::not_checked(id, why),
+        None => Finding::ok(id, "no firewall here drops IGMP queries that come in"),
+    })
+}
+
+/// Names for a sentence, and one command.
+fn all(places: &[Place]) -> Option<(String, String)> {
+    let mut unique: Vec<&Place> = Vec::new();
+    places.iter().for_each(|place| {
+        if !unique.contains(&place) {
+            unique.push(place);
+        }
+    });
+    let join = |of: fn(&Place) -> &str, by| unique.iter().map(|place| of(place)).collect::<Vec<_>>().join(by);
+    (!unique.is_empty()).then(|| (join(|place| &place.name, " and "), join(|place| &place.fix, "; ")))
+}
+
+/// Whether queries come where mcrd has joined groups, and reach the host.
+pub fn igmp_queries(interface: &Interface, host: &Host) -> Option<Finding> {
+    let id = "igmp-queries";
+    // One that is in order says nothing of another in a VLAN.
+    let queries = host.queries(&interface.nic.name).min_by_key(|queries| (queries.answered, queries.from.is_some()))?;
+    let QueriesView { on, listening_seconds, from, seen_seconds, answered, rejoin_seconds, .. } = queries;
+    let repeats = rejoin_seconds.is_some();
+    let Some((from, seen)) = from.zip(*seen_seconds).filter(|(_, seen)| *seen < INTERVAL || !answered) else {
+        let silent = seen_seconds.unwrap_or(*listening_seconds);
+        return Some(match repeats {
+            true => Finding::ok(
+                id,
+                format!(
+                    "no IGMP query has come in on {on} for {silent:.0} s, and mcrd repeats its memberships (rejoin)"
+                ),
+            ),
+            false if silent < INTERVAL => Finding::not_checked(
+                id,
+                format!(
+                    "no IGMP query has come in on {on} in the {silent:.0} s that mcrd has listened; a querier asks every 125 s"
+                ),
+            ),
+            false => Finding::note(
+                id,
+                format!(
+                    "no IGMP query has come in on {on} for {silent:.0} s: a switch that snoops ends the streams unless a querier asks; have a router or switch do so, or set rejoin = \"30s\" for {} in mcrd's file",
+                    interface.nic.name
+                ),
+            ),
+        });
+    };
+    if *answered {
+        return Some(Finding::ok(id, format!("{from} asks on {on}, last {seen:.0} s ago, and the host hears it")));
+    }
+    let judgement = judge(&host.firewall, on);
+    let found = format!(
+        "the IGMP queries of {from}, last {seen:.0} s ago, come in on {on} and do not reach the host, which answers none"
+    );
+    let severity = |found: String| if repeats { Finding::note(id, found) } else { Finding::problem(id, found) };
+    let places = if judgement.drops.is_empty() { &judgement.may } else { &judgement.drops };
+    if let Some((names, fix)) = all(places) {
+        return Some(severity(format!("{found}: {names} drops them")).fix(fix));
+    }
+    if let Some(bridge) = &interface.master {
+        return Some(severity(format!(
+            "{found}: it is a port of {bridge}, which takes them; set rejoin = \"30s\" for {} in mcrd's file, or match on {bridge}",
+            interface.nic.name
+        )));
+    }
+    Some(match interface.rp_filter {
+        Some(1..) => severity(format!(
+            "{found}: the host has no way back to {from} through it, and checks (rp_filter)"
+        ))
+        .fix(format!("sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.{}.rp_filter=0", on.replace('.', "/"))),
+        _ => severity(format!("{found}; what drops them was not found (tc, nftables that could not be read)")),
+    })
+}
+
+/// Senders and receivers on this host that mcr does not serve.
+pub fn own_host(interface: &Interface, host: &Host) -> Option<Finding> {
+    let all: Vec<&str> = host.own_host(&interface.nic.name).map(|own| own.text.as_str()).collect();
+    let (first, more) = all.split_first()?;
+    let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
+    Some(Finding::warning("own-host", format!("{first}{more}")))
+}
+
+#[cfg(test)]
+mod tests;
