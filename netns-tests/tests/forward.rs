@@ -10,8 +10,10 @@ use netns_tests::{
     ledger::{self, Deleted},
     needs_root,
     netns::Namespace,
+    packet::Packet,
     probe::{self, Load},
     process::Process,
+    raw::Wire,
     rules,
     topology::{GEN, Network, SINK, Topology},
 };
@@ -94,6 +96,37 @@ fn large_packets() -> Result<()> {
     let load = Load { first: rules::SENT, streams: 1, rate: 1_000, size: 3_414, seconds: 2 };
     Crossing::of_chain(&network, &load)?.exactly_once(&load)?;
     let stats = daemon.stats_at_rest()?;
+    ledger::check(&stats, Deleted::None)?;
+    ledger::check_frames(&before, &stats)
+}
+
+/// From frames of 4 KiB into frames of 2 KiB: a packet that fits the egress's MTU has more bytes than such a frame where it comes with
+/// two tags. It is counted, and the worker goes on.
+#[test]
+fn two_tags_and_smaller_frames() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    network.namespace(GEN).run("ip link set v0 mtu 3400")?;
+    network.namespace(SINK).run("ip link set v3 mtu 1774")?;
+    network.relay().run("ip link set v1 mtu 3400")?;
+    network.relay().run("ip link set v2 mtu 1774")?;
+    let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(1, "v1", "v2")), &[])?;
+    let before = daemon.stats_at_rest()?;
+    let wire = Wire::open(network.namespace(GEN), "v0")?;
+    for (tags, length) in [(2, 1_770), (2, 1_771), (2, 1_774), (1, 1_774), (0, 1_774), (2, 1_000)] {
+        let mut packet = Packet::new(rules::SENT.0, rules::SENT.1);
+        packet.payload = vec![7; length - 28];
+        let mut frame = packet.frame();
+        // Priority tags: the frame is in no VLAN.
+        for _ in 0..tags {
+            frame.splice(12..12, [0x81, 0, 0, 0]);
+        }
+        wire.send(&frame)?;
+    }
+    let stats = daemon.stats_at_rest()?;
+    let output = &stats.rule("stream-0").outputs[0];
+    ensure!((output.offered_packets, output.sent_packets) == (6, 4), "{output:?}");
+    ensure!(output.dropped.get("too_big") == Some(&2), "{output:?}");
     ledger::check(&stats, Deleted::None)?;
     ledger::check_frames(&before, &stats)
 }

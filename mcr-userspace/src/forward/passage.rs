@@ -231,10 +231,13 @@ pub(super) fn fan_out(
             false => Some(planned),
         };
         let Some(planned) = copied else { continue };
-        if let Some(copy) = desk.stores.copy(&mut frame, planned.memory) {
-            send(desk, outlets, slot, entry, datagram, &planned, copy);
-        } else if let Some(counters) = entry.counters.outputs.get(usize::from(planned.output)) {
-            counters.dropped[OutputDrop::NoFrame as usize].add(1);
+        match desk.stores.copy(&mut frame, planned.memory) {
+            Ok(copy) => send(desk, outlets, slot, entry, datagram, &planned, copy),
+            Err(reason) => {
+                if let Some(counters) = entry.counters.outputs.get(usize::from(planned.output)) {
+                    counters.dropped[reason as usize].add(1);
+                }
+            }
         }
     }
     match last {

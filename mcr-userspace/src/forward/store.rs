@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use mcr_common::counter::OutputDrop;
+
 use super::desk::Flight;
 use crate::xsk::{
     frame::{Frame, Pool},
@@ -65,12 +67,20 @@ impl Stores {
         self.of(frame.memory()).pool.put(frame);
     }
 
-    /// A frame of this UMEM with the same packet as `frame`, which may be of another; `None` where all are in use.
+    /// A frame of this UMEM with the same packet as `frame`, which may be of another.
+    ///
+    /// # Errors
+    /// [`OutputDrop::TooBig`] where that UMEM's frames are too small for the packet as it came: an MTU allows for one tag, and it may
+    /// have two. [`OutputDrop::NoFrame`] where all frames are in use.
     #[inline]
-    pub fn copy(&mut self, frame: &mut Frame, number: u8) -> Option<Frame> {
-        let mut copy = self.of(number).pool.take()?;
+    pub fn copy(&mut self, frame: &mut Frame, number: u8) -> Result<Frame, OutputDrop> {
+        let store = self.of(number);
+        if frame.len() > store.memory.capacity() {
+            return Err(OutputDrop::TooBig);
+        }
+        let mut copy = store.pool.take().ok_or(OutputDrop::NoFrame)?;
         copy.copy_from(&self.get(number).memory, frame.bytes(self.memory(frame)));
-        Some(copy)
+        Ok(copy)
     }
 
     /// Each, by its number.
