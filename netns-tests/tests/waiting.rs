@@ -48,6 +48,24 @@ fn the_end_of_another_owner_wakes_a_rule() -> Result<()> {
     Ok(())
 }
 
+/// A rule that is added by hand is refused, or told to wait for the other's end.
+#[test]
+fn a_rule_by_hand_may_wait_for_the_end_of_another_owner() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let other = Daemon::start(network.relay(), "", &["--iface-in", "v1"])?;
+    let daemon = Daemon::start(network.relay(), "", &[])?;
+    let mut words = rules::streams(1, "v1", "v2")[0].add();
+    let refused = daemon.ctl(&words)?.exited(1)?;
+    ensure!(refused.stderr.contains("another XDP program is attached"), "{}", refused.told());
+    words.push("--wait".into());
+    daemon.done(&words)?;
+    ensure!(state(&daemon, "stream-0")?.contains("another XDP program is attached"));
+    other.stop()?;
+    becomes_active(&daemon, "stream-0")?;
+    Crossing::of_chain(&network, &LOAD)?.exactly_once(&LOAD)
+}
+
 /// An interface that one of a rule's two outputs needs is held: the rule forwards to the other, and to both in the end.
 #[test]
 fn the_end_of_another_owner_wakes_an_output() -> Result<()> {

@@ -106,7 +106,7 @@ pub(super) struct AddArgs {
     /// IF[,name=N][,group=G][,port=P][,source=interface|keep|A.B.C.D][,ttl=decrement|keep|N][,dscp=N][,vlan=none|keep|VID]
     #[arg(long, value_name = "SPEC", verbatim_doc_comment)]
     out: Vec<String>,
-    /// Accept interfaces that do not exist yet
+    /// Let the rule wait for interfaces, addresses or frames that are not there yet
     #[arg(long)]
     pub(super) wait: bool,
     /// Take the place of the rule of that name, with no packet lost

@@ -256,6 +256,8 @@ fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) -> Option<Str
         Obstacle::Missing(what) | Obstacle::NoAddress(what) => {
             Some(format!("{what}; add --wait to let the rule wait for it"))
         }
+        // It may pass: another program that holds an interface, frames that others have.
+        Obstacle::Wrong(_) if wait && obstacle.may_pass() => None,
         Obstacle::Wrong(error) => Some(format!("{error:#}")),
     })
 }

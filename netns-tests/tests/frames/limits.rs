@@ -53,9 +53,7 @@ fn a_rule_that_waits_for_frames_wakes() -> Result<()> {
     let daemon = Daemon::start(&relay.relay, &file("8192", &[]), &[])?;
     let mut number = 0;
     let refused = loop {
-        let mut words = rule(number, number).add();
-        words.push("--wait".into());
-        let done = daemon.ctl(&words)?;
+        let done = daemon.ctl(&rule(number, number).add())?;
         if !done.status.success() {
             break done;
         }
@@ -63,16 +61,20 @@ fn a_rule_that_waits_for_frames_wakes() -> Result<()> {
         ensure!(number < 8, "8192 frames were enough for eight pairs");
     };
     ensure!(refused.stderr.contains("no frames are left for it"), "{}", refused.told());
-    // In a file it waits.
+    // It may be told to wait, and in a file it waits.
+    let last = rule(number, number);
+    let mut words = last.add();
+    words.push("--wait".into());
+    daemon.done(&words)?;
+    let state = || Ok::<_, anyhow::Error>(daemon.stats()?.rule(&last.name).state.clone());
+    ensure!(state()?.contains("no frames are left for it"), "{}", state()?);
     let of: Vec<rules::Rule> = (0..=number).map(|number| rule(number, number)).collect();
     fs::write(daemon.files().config(), file("8192", &of))?;
     daemon.done(&["reload"])?;
-    let last = of[number].name.clone();
-    let state = || Ok::<_, anyhow::Error>(daemon.stats()?.rule(&last).state.clone());
     ensure!(state()?.contains("no frames are left for it"), "{}", state()?);
     daemon.done(&["rule", "del", "r0"])?;
     until("the last rule to forward", SOON, || Ok((state()? == "active").then_some(())))?;
-    relay.carries(&of[number])
+    relay.carries(&last)
 }
 
 /// `auto` is a quarter of what there is, and is shown.
