@@ -3,7 +3,11 @@
 //! As root: `cargo bench -p mcr-userspace --bench packet`. One packet again and again, so caches and branches are warm; `lookup` has
 //! thousands of rules and cold ones.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use aya::programs::{TestRun, TestRunOptions};
 use criterion::{BatchSize, Criterion, Throughput, criterion_main};
@@ -38,9 +42,8 @@ const GROUP: [u8; 4] = [239, 1, 1, 1];
 const PORT: u16 = 5_001;
 /// Bytes of the Ethernet frames.
 const SIZES: [usize; 3] = [64, 256, 1_024];
-fn facts() -> EgressFacts {
-    EgressFacts { mac: [2, 0, 0, 0, 0, 9], mtu: 1_500, ..EgressFacts::default() }
-}
+static FACTS: LazyLock<EgressFacts> =
+    LazyLock::new(|| EgressFacts { mac: [2, 0, 0, 0, 0, 9], mtu: 1_500, ..EgressFacts::default() });
 
 /// A frame of so many bytes, with a whole checksum.
 fn packet(size: usize) -> Vec<u8> {
@@ -104,8 +107,9 @@ fn steps(criterion: &mut Criterion) {
     });
     group.bench_function("covers", |bencher| bencher.iter(|| entry.rule.covers(LOOPBACK, black_box(&datagram))));
     group.bench_function("validate", |bencher| bencher.iter(|| end_of_packet(black_box(&frame), &datagram)));
-    let planned = plan(&frame, &datagram, &target, &facts()).expect("it is sent");
-    group.bench_function("plan", |bencher| bencher.iter(|| plan(black_box(&frame), &datagram, &target, &facts())));
+    let facts = &*FACTS;
+    let planned = plan(&frame, &datagram, &target, facts).expect("it is sent");
+    group.bench_function("plan", |bencher| bencher.iter(|| plan(black_box(&frame), &datagram, &target, facts)));
     let length = frame.len();
     group.bench_function("rewrite", |bencher| {
         bencher.iter(|| rewrite(black_box(&mut frame), length, &datagram, black_box(&planned)));
@@ -146,7 +150,7 @@ fn whole(criterion: &mut Criterion) {
                 let target = entry.rule.targets.get(at).expect("as many as were made");
                 let counters = entry.counters.outputs.get(at).expect("as many as targets");
                 counters.offered.add(1);
-                let new = plan(&frame[..end], &datagram, target, &facts()).expect("it is sent");
+                let new = plan(&frame[..end], &datagram, target, &FACTS).expect("it is sent");
                 let out = match at.checked_sub(1) {
                     Some(copy) => {
                         copies[copy].copy_from_slice(frame);
