@@ -1,8 +1,11 @@
 //! Interfaces that nothing names any more are released: the program, the sockets, their frames, and what was changed on them.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{follow::is_named, state::State};
+use super::{active::Active, follow::is_named, state::State};
 use crate::forward::rule::InterfaceId;
 
 /// How long an interface is kept that nothing names: with many drivers the link is reset when the program goes, and a rule that is
@@ -22,14 +25,11 @@ impl State {
 
     fn release(&mut self, linger: Duration) -> bool {
         let now = Instant::now();
-        let Self { set, options, interfaces, retiring, leaving, .. } = self;
-        let departing = || {
-            let leaving = leaving.iter().map(|leaving| &leaving.active);
-            retiring.iter().chain(leaving)
-        };
+        let departing: Vec<Arc<Active>> = self.departing().cloned().collect();
+        let Self { set, options, interfaces, .. } = self;
         let is_used = |name: &str| {
             // A packet may still be under way.
-            is_named(set, options, name) || departing().any(|active| active.rule.names(name))
+            is_named(set, options, name) || departing.iter().any(|active| active.rule.names(name))
         };
         let mut unused: Vec<(InterfaceId, u32, String)> = Vec::new();
         for (id, place) in interfaces.iter_mut() {

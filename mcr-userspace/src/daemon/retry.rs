@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::kernel::nic::Nic;
+use crate::kernel::{answer, nic::Nic};
 
 /// How long the first wait is; each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(1);
@@ -20,24 +20,18 @@ pub struct MayPass(pub String);
 
 /// Whether the cause of an error may pass without any change of the interface.
 pub fn may_pass(error: &anyhow::Error) -> bool {
-    let passes = |errno| {
-        is_memory(errno)
-            || matches!(errno, libc::EBUSY | libc::EEXIST | libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::EINTR)
-    };
-    error.chain().any(|cause| cause.is::<MayPass>()) || errnos(error).any(passes)
+    let is_held = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
+    error.chain().any(|cause| cause.is::<MayPass>())
+        || io_errors(error).any(|error| answer::is_none(error) || is_held(error))
 }
 
 /// Whether the kernel lacked memory, or was not allowed to lock it.
 pub fn lacks_memory(error: &anyhow::Error) -> bool {
-    errnos(error).any(is_memory)
+    io_errors(error).any(|error| matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)))
 }
 
-fn is_memory(errno: i32) -> bool {
-    matches!(errno, libc::ENOMEM | libc::ENOBUFS)
-}
-
-fn errnos(error: &anyhow::Error) -> impl Iterator<Item = i32> {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
+fn io_errors(error: &anyhow::Error) -> impl Iterator<Item = &io::Error> {
+    error.chain().filter_map(|cause| cause.downcast_ref())
 }
 
 /// When something that failed for a passing cause is tried again.

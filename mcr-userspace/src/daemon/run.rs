@@ -151,7 +151,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         })?
         .set;
     let demanded = demanded_interfaces(&options)?;
-    let known = known_interfaces(&options, &set, &demanded);
+    let known = known_interfaces(&set, &demanded);
     let egress = known.iter().filter(|(_, role)| *role == Role::Egress);
     let workers = match config.datapath.workers {
         Some(workers) => workers.get(),
@@ -209,7 +209,7 @@ fn demanded_interfaces(options: &Options) -> anyhow::Result<Vec<(Nic, Role)>> {
 }
 
 /// Those, and the interfaces of rules that are there.
-fn known_interfaces(options: &Options, set: &RuleSet, demanded: &[(Nic, Role)]) -> Vec<(Nic, Role)> {
+fn known_interfaces(set: &RuleSet, demanded: &[(Nic, Role)]) -> Vec<(Nic, Role)> {
     let mut known: Vec<(Nic, Role)> = demanded.to_vec();
     let mut asked: HashSet<(&str, bool)> = HashSet::new();
     for rule in set.iter() {
@@ -224,7 +224,6 @@ fn known_interfaces(options: &Options, set: &RuleSet, demanded: &[(Nic, Role)]) 
             }
         }
     }
-    log::debug!("{} interfaces of {} rules and {} flags", known.len(), set.len(), options.iface_in.len());
     // An interface that is both begins with the role that needs more.
     known.sort_by_key(|(_, role)| *role == Role::Egress);
     known
