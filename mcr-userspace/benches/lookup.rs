@@ -144,8 +144,14 @@ fn worker_ns(rules: u32, shapes: u32, packets: &[Vec<u8>]) -> Vec<(f64, f64)> {
     let mut table = Table::default();
     for slot in 0..rules {
         let matcher = matcher(slot, shapes);
-        let rule =
-            Rule { name: "r".into(), matcher: matcher.clone(), outputs: vec![output.clone()], stall_after: None };
+        let rule = Rule {
+            name: "r".into(),
+            matcher: matcher.clone(),
+            outputs: vec![output.clone()],
+            stall_after: None,
+            description: None,
+            enabled: true,
+        };
         let compiled = Compiled::new(&rule, LOOPBACK, &[0]).expect("a rule has outputs");
         table.install(slot, matcher, compiled, Arc::new(RuleCounters::new(1)));
     }

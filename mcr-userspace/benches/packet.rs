@@ -75,7 +75,14 @@ fn rule(outputs: usize) -> Rule {
         dscp: None,
         vlan: Vlan::None,
     };
-    Rule { name: "r".into(), matcher, outputs: (0..outputs).map(output).collect(), stall_after: None }
+    Rule {
+        name: "r".into(),
+        matcher,
+        outputs: (0..outputs).map(output).collect(),
+        stall_after: None,
+        description: None,
+        enabled: true,
+    }
 }
 
 fn datagram(packet: &[u8]) -> Datagram {

@@ -19,6 +19,7 @@ use std::{
 use common::{Daemon, STATUS, ask, is_status, read_line};
 use mcr_userspace::control::{
     client::Client,
+    peer::Peer,
     protocol::{MAX_REQUEST, Request, Response, Status},
     server::{Handler, MAX_CONNECTIONS, Server},
 };
@@ -105,7 +106,7 @@ fn rubbish_gets_an_error_and_the_connection_goes_on() {
     assert!(is_status(&ask(&mut client, STATUS)));
     let bad = br#"{"command":"rule_add","rule":{"match":{"interface":"e0","group":"1.1.1.1","port":0}}}"#;
     let answer = ask(&mut client, bad);
-    let Ok(Response::Error { message, usage: true }) = serde_json::from_str(&answer) else { panic!("{answer}") };
+    let Ok(Response::Error { message, usage: true, .. }) = serde_json::from_str(&answer) else { panic!("{answer}") };
     assert_eq!(message.lines().count(), 3, "group, port and outputs: {message}");
 }
 
@@ -149,7 +150,7 @@ fn silent_clients_hold_nobody_up_and_one_too_many_is_told() {
     let mut last = daemon.connect();
     assert!(is_status(&ask(&mut last, STATUS)));
     let refused = Client::connect(&daemon.socket()).expect("connects").call(&Request::Status {}).expect("an answer");
-    let Response::Error { message, usage: false } = refused else { panic!("{refused:?}") };
+    let Response::Error { message, usage: false, .. } = refused else { panic!("{refused:?}") };
     assert!(message.contains("64 connections"), "{message}");
     drop(silent);
     let until = Instant::now() + Duration::from_secs(5);
@@ -190,7 +191,7 @@ fn thousands_of_round_trips_a_second() {
 fn a_handler_that_panics_ends_one_connection() {
     struct Panics;
     impl Handler for Panics {
-        fn handle(&self, request: Request) -> Response {
+        fn handle(&self, request: Request, _: &Peer) -> Response {
             match request {
                 Request::Status {} => Response::Status(Status::default()),
                 _ => panic!("asked for by this test"),

@@ -75,8 +75,11 @@ pub struct Rule {
     pub matched_bytes: u64,
     /// Matched packets that its outputs were not offered.
     pub dropped: Dropped,
-    /// `active`, or `waiting: ` and for what.
+    /// `disabled`, `waiting`, `degraded`, `stalled`, `idle` or `active`.
     pub state: String,
+    /// Why it is not `active`.
+    #[serde(default)]
+    pub state_reason: Option<String>,
     /// Each output.
     pub outputs: Vec<Output>,
 }
@@ -114,6 +117,12 @@ pub struct Interface {
     pub driver: String,
     /// Its receive queues.
     pub queues: u32,
+    /// Whether it is set up.
+    pub up: bool,
+    /// Whether it has a carrier, too.
+    pub carrier: bool,
+    /// Bytes of its largest IP packet.
+    pub mtu: u32,
     /// `driver` or `skb`.
     pub xdp: String,
     /// `zerocopy` or `copy`.
@@ -156,6 +165,17 @@ pub struct Worker {
     pub frames_limit: u64,
     /// Frames in its pool.
     pub frames_free: u64,
+}
+
+impl Rule {
+    /// `forwards`, however well; or its state with the reason, such as `waiting: no interface v2`.
+    pub fn outcome(&self) -> String {
+        match (self.state.as_str(), &self.state_reason) {
+            (state @ ("waiting" | "disabled"), Some(reason)) => format!("{state}: {reason}"),
+            (state @ ("waiting" | "disabled"), None) => state.to_owned(),
+            _ => "forwards".to_owned(),
+        }
+    }
 }
 
 impl Stats {

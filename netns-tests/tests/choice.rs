@@ -116,7 +116,14 @@ fn accepted(matches: Vec<Match>) -> Vec<(u32, Match)> {
         let (source, ttl, vlan) = (Source::Keep, Ttl::Keep, Vlan::None);
         let output =
             Output { name: None, interface: "out".into(), group: None, port: None, source, ttl, dscp: None, vlan };
-        Rule { name: format!("r{slot}"), matcher: matcher.clone(), outputs: vec![output], stall_after: None }
+        Rule {
+            name: format!("r{slot}"),
+            matcher: matcher.clone(),
+            outputs: vec![output],
+            stall_after: None,
+            description: None,
+            enabled: true,
+        }
     };
     let numbered = (1..).zip(matches).filter(|(slot, matcher)| set.insert(rule(*slot, matcher)).is_ok());
     numbered.map(|(slot, matcher)| (slot as u32, matcher)).collect()

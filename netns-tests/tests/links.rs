@@ -17,7 +17,7 @@ use netns_tests::{
 const LOAD: Load = Load { first: rules::SENT, streams: 1, rate: 1_000, size: 256, seconds: 1 };
 
 fn state(daemon: &Daemon, rule: &str) -> Result<String> {
-    Ok(daemon.stats()?.rule(rule).state.clone())
+    Ok(daemon.stats()?.rule(rule).outcome())
 }
 
 fn becomes(daemon: &Daemon, rule: &str, wanted: &str) -> Result<()> {
@@ -50,7 +50,7 @@ fn a_rule_waits_for_what_it_needs() -> Result<()> {
     becomes(&daemon, "late", "waiting: v7 has no IPv4 address")?;
     network.relay().run("ip addr add 10.9.0.1/24 dev v7")?;
     network.namespace(SINK).run("ip addr add 10.9.0.2/24 dev v9")?;
-    becomes(&daemon, "late", "active")?;
+    becomes(&daemon, "late", "forwards")?;
 
     let late = Load { first: (other.group, other.port), ..LOAD };
     let receiver = late.receive(network.namespace(SINK), "v9", rules::RECEIVED, Share::Many)?;
@@ -74,7 +74,7 @@ fn a_rule_by_hand_waits_when_it_is_told_to() -> Result<()> {
     assert_eq!(state(&daemon, "stream-0")?, "waiting: no interface v7");
     add_link(&network)?;
     network.relay().run("ip addr add 10.9.0.1/24 dev v7")?;
-    becomes(&daemon, "stream-0", "active")
+    becomes(&daemon, "stream-0", "forwards")
 }
 
 /// Source and MAC address of a packet that is sent now.
@@ -150,7 +150,7 @@ fn an_output_that_is_gone_costs_the_others_nothing() -> Result<()> {
         Ok(daemon.stats()?.rule(&rule.name).outputs[0].waiting.as_deref().map(|why| assert_eq!(why, "no interface v2")))
     })?;
     let stats = daemon.stats()?;
-    assert_eq!((stats.rule(&rule.name).state.as_str(), stats.interface("v2").xdp.as_str()), ("active", "none"));
+    assert_eq!((stats.rule(&rule.name).state.as_str(), stats.interface("v2").xdp.as_str()), ("degraded", "none"));
     until("packets that are lost there", SOON, || {
         Ok(daemon.stats()?.rule(&rule.name).outputs[0].dropped.contains_key("link_down").then_some(()))
     })?;

@@ -176,7 +176,7 @@ fn holder_goes(guest: &Guest) -> Result<()> {
     let comes = take_away(guest, COMES)?;
     becomes(&relay, COMES, "none")?;
     let waiting = relay.stats()?;
-    ensure!(waiting.rules.iter().all(|rule| rule.state == format!("waiting: no interface {COMES}")), "{waiting:?}");
+    ensure!(waiting.rules.iter().all(|rule| rule.outcome() == format!("waiting: no interface {COMES}")), "{waiting:?}");
     put_back(guest, &goes, GOES)?;
     becomes(&relay, GOES, "zerocopy")?;
     put_back(guest, &comes, COMES)?;

@@ -18,14 +18,14 @@ use netns_tests::{
 const LOAD: Load = Load { first: rules::SENT, streams: 1, rate: 1_000, size: 256, seconds: 1 };
 
 fn state(daemon: &Daemon, rule: &str) -> Result<String> {
-    Ok(daemon.stats()?.rule(rule).state.clone())
+    Ok(daemon.stats()?.rule(rule).outcome())
 }
 
 fn becomes_active(daemon: &Daemon, rule: &str) -> Result<()> {
     let mut last = String::new();
     let active = until("a rule to be active", SOON, || {
         last = state(daemon, rule)?;
-        Ok((last == "active").then_some(()))
+        Ok((last == "forwards").then_some(()))
     });
     active.with_context(|| format!("{rule} is {last:?}"))
 }
@@ -76,7 +76,7 @@ fn the_end_of_another_owner_wakes_an_output() -> Result<()> {
     rule.outputs.push(rules::Output { interface: "v4".into(), ..rule.outputs[0].clone() });
     let daemon = Daemon::start(network.relay(), &rules::file(&[rule]), &[])?;
     let waits = || Ok::<_, anyhow::Error>(daemon.stats()?.rule("stream-0").outputs[1].waiting.clone());
-    ensure!(state(&daemon, "stream-0")? == "active");
+    ensure!(state(&daemon, "stream-0")? == "forwards");
     ensure!(waits()?.is_some_and(|why| why.contains("another XDP program is attached")), "{:?}", waits()?);
     other.stop()?;
     until("the second output", SOON, || Ok(waits()?.is_none().then_some(())))
@@ -111,7 +111,7 @@ fn descriptors_that_are_free_again_wake_a_rule() -> Result<()> {
     std::thread::sleep(Duration::from_secs(2));
     limit(&format!("{}:", most_files(&pid)?))?;
     becomes_active(&daemon, "stream-1")?;
-    ensure!(state(&daemon, "stream-0")? == "active", "it lost nothing");
+    ensure!(state(&daemon, "stream-0")? == "forwards", "it lost nothing");
     Crossing::of_chain(&network, &LOAD)?.exactly_once(&LOAD)
 }
 
@@ -219,8 +219,8 @@ fn a_reload_larger_than_the_free_slots() -> Result<()> {
     let waiting: Vec<String> = {
         let rules = daemon.stats()?.rules.into_iter();
         rules
-            .filter(|rule| rule.state != "active")
-            .map(|rule| format!("{}: {}", rule.name, rule.state))
+            .filter(|rule| rule.outcome() != "forwards")
+            .map(|rule| format!("{}: {}", rule.name, rule.outcome()))
             .take(3)
             .collect()
     };

@@ -76,6 +76,8 @@ impl Placed<'_> {
 
 fn read_spec(table: &mut Table<'_>, report: &mut Report) -> RuleSpec {
     let name = table.text("name", report).map(value);
+    let description = table.text("description", report).map(value);
+    let enabled = table.boolean("enabled", report).map(value);
     let stall_after = table.text("stall_after", report).map(value);
     let mut matcher = table.table("match", report);
     let output = table.tables("output", OUTPUTS_READ, report);
@@ -88,7 +90,7 @@ fn read_spec(table: &mut Table<'_>, report: &mut Report) -> RuleSpec {
         vlan: matcher.scalar("vlan", report).map(value),
     };
     matcher.finish(report);
-    RuleSpec { name, stall_after, matcher: spec, output }
+    RuleSpec { name, description, enabled, stall_after, matcher: spec, output }
 }
 
 fn read_output(mut table: Table<'_>, report: &mut Report) -> OutputSpec {

@@ -92,6 +92,15 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// `true` or `false`; `None` when absent, or after a problem.
+    pub(super) fn boolean(&mut self, key: &'static str, report: &mut Report) -> Option<At<bool>> {
+        let value = self.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(is) => Some(At { value: *is, at: value.span().start }),
+            _ => self.wrong(key, value, "true or false, without quotes", report),
+        }
+    }
+
     /// A number or a string; `None` when absent, or after a problem.
     pub(super) fn scalar(&mut self, key: &'static str, report: &mut Report) -> Option<At<Scalar>> {
         let value = self.get(key)?;

@@ -12,7 +12,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::protocol::{Request, Response};
+use super::protocol::{ErrorCode, Request, Response};
 use crate::config::DEFAULT_SOCKET;
 
 /// Names the socket where no flag does.
@@ -26,8 +26,18 @@ const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why there is no answer: one line with the remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ClientError(String);
+#[error("{message}")]
+pub struct ClientError {
+    /// Which kind of failure.
+    pub code: ErrorCode,
+    message: String,
+}
+
+impl ClientError {
+    fn unavailable(message: impl ToString) -> Self {
+        Self { code: ErrorCode::Unavailable, message: message.to_string() }
+    }
+}
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -71,7 +81,7 @@ impl Client {
             Request::RuleAdd { .. } | Request::RuleDel { .. } | Request::Reload { .. } => LONG_PATIENCE,
             _ => PATIENCE,
         };
-        let mut line = serde_json::to_vec(request).map_err(|error| ClientError(error.to_string()))?;
+        let mut line = serde_json::to_vec(request).map_err(|error| ClientError::unavailable(error))?;
         line.push(b'\n');
         // A daemon that closed at once has said why: its last line is still there to be read.
         let sent = self.reader.get_mut().write_all(&line);
@@ -83,17 +93,21 @@ impl Client {
             .and_then(|()| self.reader.by_ref().take(MAX_RESPONSE).read_until(b'\n', &mut answer));
         match received {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Err(ClientError(format!(
+                Err(ClientError::unavailable(format!(
                     "no answer on {shown} within {} seconds; is it mcrd's socket? ({SOCKET_VARIABLE} or --socket)",
                     patience.as_secs()
                 )))
             }
             Ok(_) if answer.ends_with(b"\n") => serde_json::from_slice(&answer).map_err(|error| {
-                ClientError(format!("what answers on {shown} is not an mcrd of this version ({error}); check --socket"))
+                ClientError::unavailable(format!(
+                    "what answers on {shown} is not an mcrd of this version ({error}); check --socket"
+                ))
             }),
             Ok(_) | Err(_) => {
                 let why = received.err().or(sent.err()).map_or(String::new(), |error| format!(" ({error})"));
-                Err(ClientError(format!("the daemon at {shown} hung up without an answer{why}; its log says why")))
+                Err(ClientError::unavailable(format!(
+                    "the daemon at {shown} hung up without an answer{why}; its log says why"
+                )))
             }
         }
     }
@@ -102,7 +116,11 @@ impl Client {
 fn unreachable(path: &Path, error: &io::Error) -> ClientError {
     let shown = path.display();
     let socket = fs::metadata(path).map(|found| found.file_type().is_socket());
-    ClientError(match (error.kind(), socket) {
+    let code = match error.kind() {
+        ErrorKind::PermissionDenied => ErrorCode::Denied,
+        _ => ErrorCode::Unavailable,
+    };
+    let message = match (error.kind(), socket) {
         (ErrorKind::PermissionDenied, _) => {
             format!("no permission to use the control socket {shown}; run as root, as mcrd does")
         }
@@ -120,5 +138,6 @@ fn unreachable(path: &Path, error: &io::Error) -> ClientError {
             )
         }
         _ => format!("cannot connect to {shown}: {error}; check --socket"),
-    })
+    };
+    ClientError { code, message }
 }

@@ -1,15 +1,20 @@
 //! What travels over the control socket: one JSON object a line, a request and then its response.
 
+mod error;
+mod event;
 mod host;
+mod state;
 
+pub use error::ErrorCode;
+pub use event::{Event, EventKind, Events};
 pub use host::{OwnHostKind, OwnHostView, QueriesView};
+pub use state::RuleState;
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{
-    check::Problem,
     rule::Rule,
     set::Change,
     spec::{MatchSpec, OutputSpec, RuleSpec},
@@ -62,6 +67,15 @@ pub enum Request {
     },
     /// Answer: [`Response::Status`].
     Status {},
+    /// What has happened. Answer: [`Response::Events`].
+    Events {
+        /// Only what came after this number, which the last answer gave as `next`; left out: all that is kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+        /// Wait for an event, some seconds at most, where there is none yet.
+        #[serde(default)]
+        wait: bool,
+    },
 }
 
 /// What the daemon answers: `{"rule_added":{"name":"feed-a",...}}`.
@@ -99,30 +113,17 @@ pub enum Response {
     Stats(Stats),
     /// To [`Request::Status`].
     Status(Status),
+    /// To [`Request::Events`].
+    Events(Events),
     /// To any request: nothing changed.
     Error {
+        /// Which kind of refusal.
+        code: ErrorCode,
         /// What is wrong and what to do, a line for each problem.
         message: String,
-        /// Whether the request itself is at fault, whatever the daemon holds.
+        /// Whether the request itself is at fault, whatever the daemon holds: exactly for [`ErrorCode::Invalid`].
         usage: bool,
     },
-}
-
-impl Response {
-    /// A request refused for what the daemon holds or the machine has.
-    pub fn refused(message: impl ToString) -> Self {
-        Self::Error { message: message.to_string(), usage: false }
-    }
-
-    /// A request that is wrong in itself.
-    pub fn usage(message: impl ToString) -> Self {
-        Self::Error { message: message.to_string(), usage: true }
-    }
-
-    /// A rule that [`check_rule`](crate::rules::check::check_rule) found wrong.
-    pub fn problems(problems: &[Problem]) -> Self {
-        Self::usage(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
-    }
 }
 
 /// A rule as `rule list` and `rule show` tell it: [`RuleSpec`] with all defaults written out, and its state.
@@ -130,8 +131,17 @@ impl Response {
 pub struct RuleView {
     /// Its name.
     pub name: String,
-    /// `active`, or `waiting: ` and for what.
-    pub state: String,
+    /// What it is doing.
+    pub state: RuleState,
+    /// Why it is not `active`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    /// As in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `false` where it is switched off; left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
     /// As in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall_after: Option<String>,
@@ -144,9 +154,9 @@ pub struct RuleView {
 
 impl RuleView {
     /// The view of `rule` in `state`.
-    pub fn new(rule: &Rule, state: impl Into<String>) -> Self {
-        let RuleSpec { stall_after, matcher, output, .. } = RuleSpec::from(rule);
-        Self { name: rule.name.clone(), state: state.into(), stall_after, matcher, output }
+    pub fn new(rule: &Rule, state: RuleState, state_reason: Option<String>) -> Self {
+        let RuleSpec { name: _, description, enabled, stall_after, matcher, output } = RuleSpec::from(rule);
+        Self { name: rule.name.clone(), state, state_reason, description, enabled, stall_after, matcher, output }
     }
 }
 
@@ -238,8 +248,11 @@ pub struct RuleStats {
     pub matched_bytes: u64,
     /// Matched packets that its outputs were not offered.
     pub dropped: Dropped,
-    /// `active`, or `waiting: ` and for what.
-    pub state: String,
+    /// What it is doing.
+    pub state: RuleState,
+    /// Why it is not `active`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
     /// Each output, in the rule's order.
     pub outputs: Vec<OutputStats>,
 }
@@ -275,6 +288,15 @@ pub struct InterfaceStats {
     pub driver: String,
     /// Its receive queues.
     pub queues: u32,
+    /// Whether it is set up (`ip link set dev IF up`).
+    #[serde(default)]
+    pub up: bool,
+    /// Whether it is up and has a carrier.
+    #[serde(default)]
+    pub carrier: bool,
+    /// Bytes of the largest IP packet; 0 while there is no such interface.
+    #[serde(default)]
+    pub mtu: u32,
     /// How the program is attached: `driver` or `skb`; `none` while there is no such interface.
     pub xdp: String,
     /// What its sockets were granted: `zerocopy` or `copy`; `none` while it has none.
@@ -344,8 +366,11 @@ pub struct MembershipView {
 pub struct StreamView {
     /// The rule's name.
     pub rule: String,
-    /// `active`; `stalled`, where it has stopped; or `waiting: ` and for what.
-    pub state: String,
+    /// What it is doing.
+    pub state: RuleState,
+    /// Why it is not `active`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
     /// Seconds since its last packet, to about half a second; `null` where none has come.
     pub silent_seconds: Option<f64>,
 }

@@ -13,7 +13,8 @@ use std::{
 
 use super::{
     looks::Looks,
-    protocol::{MAX_REQUEST, Request, Response},
+    peer::Peer,
+    protocol::{ErrorCode, MAX_REQUEST, Request, Response},
     reply,
     socket::SocketFile,
 };
@@ -35,7 +36,7 @@ const STOP: Duration = Duration::from_secs(2);
 /// Answers requests; called from a thread for each connection, several at once.
 pub trait Handler: Send + Sync {
     /// Does what `request` asks, all of it or nothing.
-    fn handle(&self, request: Request) -> Response;
+    fn handle(&self, request: Request, peer: &Peer) -> Response;
 }
 
 /// Why the control socket could not be opened: one line with the remedy.
@@ -199,7 +200,7 @@ fn admit(stream: Arc<UnixStream>, connections: &Arc<Connections>, handler: &Arc<
         let most = connections.most;
         let full = format!("{most} connections are open, which is the most at once; try again later");
         // One line fits the socket's buffer, so this does not wait for the client.
-        reply::write(&stream, &Response::refused(full)).ok();
+        reply::write(&stream, &Response::refused(ErrorCode::Unavailable, full)).ok();
         return;
     };
     let handler = Arc::clone(handler);
@@ -218,6 +219,7 @@ fn admit(stream: Arc<UnixStream>, connections: &Arc<Connections>, handler: &Arc<
 fn converse(stream: &UnixStream, handler: &dyn Handler, connections: &Connections) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(SLOW))?;
+    let peer = Peer::of(stream);
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     while !connections.is_closed() {
@@ -232,7 +234,7 @@ fn converse(stream: &UnixStream, handler: &dyn Handler, connections: &Connection
             return reply::write(stream, &long).map(drop);
         }
         let response = match serde_json::from_slice(&line) {
-            Ok(request) => connections.looks.answer(request, |request| handler.handle(request)),
+            Ok(request) => connections.looks.answer(request, |request| handler.handle(request, &peer)),
             Err(error) => Arc::new(Response::usage(format!("not a request: {error}; see docs/protocol.md"))),
         };
         let written = reply::write(stream, &response)?;

@@ -52,6 +52,15 @@ pub(super) enum Command {
     },
     /// Show the daemon, its interfaces and its workers
     Status,
+    /// Show what has happened: states, links, reloads, who changed what
+    Events {
+        /// Go on showing what happens
+        #[arg(long, short)]
+        follow: bool,
+        /// Only the last 10m, 2h, 1d [default: all that mcrd keeps]
+        #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+        since: Option<std::time::Duration>,
+    },
     /// Examine interfaces and this host, with or without a daemon: what stands in the way, and the command that mends it
     ///
     /// Exit code 0 where there is no problem, 1 where there is one. Commands are for a root shell.
@@ -106,6 +115,15 @@ pub(super) struct AddArgs {
     /// IF[,name=N][,group=G][,port=P][,source=interface|keep|A.B.C.D][,ttl=decrement|keep|N][,dscp=N][,vlan=none|keep|VID]
     #[arg(long, value_name = "SPEC", verbatim_doc_comment)]
     out: Vec<String>,
+    /// Time without a packet after which the rule is `stalled`, such as 5s
+    #[arg(long, value_name = "DUR")]
+    stall_after: Option<String>,
+    /// What the rule is for, in one line
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Add the rule switched off; `rule enable` switches it on
+    #[arg(long)]
+    disabled: bool,
     /// Let the rule wait for interfaces, addresses or frames that are not there yet
     #[arg(long)]
     pub(super) wait: bool,
@@ -125,7 +143,7 @@ impl AddArgs {
         for (i, text) in self.out.iter().enumerate() {
             let (spec, wrong) = parse_output(text);
             output.push(spec);
-            problems.extend(wrong.into_iter().map(|message| Problem { key: format!("output[{i}]"), message }));
+            problems.extend(wrong.into_iter().map(|message| Problem::invalid(format!("output[{i}]"), message)));
         }
         let matcher = MatchSpec {
             interface: self.interface.clone(),
@@ -134,7 +152,15 @@ impl AddArgs {
             source: self.source.clone(),
             vlan: self.vlan.clone().map(Scalar::Text),
         };
-        (RuleSpec { name: self.name.clone(), stall_after: None, matcher, output }, problems)
+        let spec = RuleSpec {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            enabled: self.disabled.then_some(false),
+            stall_after: self.stall_after.clone(),
+            matcher,
+            output,
+        };
+        (spec, problems)
     }
 
     /// The flag by which the value at a key of the file was typed.
@@ -151,6 +177,7 @@ impl AddArgs {
             "match.interface" => "--in".to_owned(),
             "output" => "--out".to_owned(),
             "match" => "rule".to_owned(),
+            "stall_after" => "--stall-after".to_owned(),
             key => match key.strip_prefix("match.") {
                 Some(field) => format!("--{field}"),
                 None => output(key).unwrap_or_else(|| format!("--{key}")),

@@ -1,6 +1,7 @@
 //! What `mcrctl` does: its arguments, the requests made of them, and the answers shown.
 
 mod cli;
+mod events;
 mod outspec;
 mod run;
 mod show;

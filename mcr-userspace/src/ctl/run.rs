@@ -8,26 +8,28 @@ use std::{
 
 use super::{
     cli::{AddArgs, Cli, Command, RuleCommand},
-    show, watch,
+    events, show, watch,
 };
 use crate::{
     config,
     control::{
         client::{Client, socket_path},
-        protocol::{Request, Response},
+        protocol::{ErrorCode, Request, Response},
     },
     doctor::examine,
     rules::check::check_rule,
 };
 
+/// Refused or unreachable.
 const REFUSED: u8 = 1;
-const USAGE: u8 = 2;
 
 /// Why a command ended early.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Said on stderr, one line for each problem, and the exit code.
-    Said(u8, Vec<String>),
+    /// Refused: why, a line for each problem, each as stderr shows it.
+    Refused(ErrorCode, Vec<String>),
+    /// All is said already; the exit code.
+    Ended(u8),
     /// Standard output failed; closed by its reader, that is no failure.
     Output(io::Error),
 }
@@ -47,11 +49,21 @@ pub fn run(cli: Cli) -> ExitCode {
             say(&format!("mcrctl: cannot write the answer: {error}"));
             ExitCode::from(REFUSED)
         }
-        Err(Failure::Said(code, lines)) => {
-            lines.iter().for_each(|line| say(line));
-            ExitCode::from(code)
+        Err(Failure::Ended(code)) => ExitCode::from(code),
+        Err(Failure::Refused(code, lines)) => {
+            match cli.json {
+                true => say(&error_json(code, &lines)),
+                false => lines.iter().for_each(|line| say(line)),
+            }
+            ExitCode::from(code.exit_code())
         }
     }
+}
+
+/// A refusal as one line of JSON; lines lose the program's name, which is for people.
+fn error_json(code: ErrorCode, lines: &[String]) -> String {
+    let lines: Vec<&str> = lines.iter().map(|line| line.strip_prefix("mcrctl: ").unwrap_or(line)).collect();
+    serde_json::json!({"error": {"code": code, "message": lines.join("\n")}}).to_string()
 }
 
 /// A line on stderr; where that is closed there is nobody to tell.
@@ -66,6 +78,10 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Stats { name, watch: true } => {
             let mut client = connect(cli)?;
             return watch::watch(|| ask(&mut client, &Request::Stats { rule: name.clone() }), cli.json, out);
+        }
+        Command::Events { follow, since } => {
+            let mut client = connect(cli)?;
+            return events::show(|request| ask(&mut client, request), *since, *follow, cli.json, out);
         }
         Command::Rule(RuleCommand::Add(args)) => add_request(args)?,
         Command::Rule(RuleCommand::Del { name }) => Request::RuleDel { name: name.clone() },
@@ -86,20 +102,20 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn connect(cli: &Cli) -> Result<Client, Failure> {
-    Client::connect(&socket_path(cli.socket.clone())).map_err(|error| prefixed(REFUSED, &error.to_string()))
+    Client::connect(&socket_path(cli.socket.clone())).map_err(|error| prefixed(error.code, &error.to_string()))
 }
 
 /// The answer, or the daemon's refusal.
 fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {
     match client.call(request) {
-        Ok(Response::Error { message, usage }) => Err(prefixed(if usage { USAGE } else { REFUSED }, &message)),
+        Ok(Response::Error { code, message, .. }) => Err(prefixed(code, &message)),
         Ok(response) => Ok(response),
-        Err(error) => Err(prefixed(REFUSED, &error.to_string())),
+        Err(error) => Err(prefixed(ErrorCode::Unavailable, &error.to_string())),
     }
 }
 
-fn prefixed(code: u8, message: &str) -> Failure {
-    Failure::Said(code, message.lines().map(|line| format!("mcrctl: {line}")).collect())
+fn prefixed(code: ErrorCode, message: &str) -> Failure {
+    Failure::Refused(code, message.lines().map(|line| format!("mcrctl: {line}")).collect())
 }
 
 /// The request for a rule that is right by itself; what is wrong is told by the flags that were typed.
@@ -112,7 +128,7 @@ fn add_request(args: &AddArgs) -> Result<Request, Failure> {
         return Ok(Request::RuleAdd { rule, wait: args.wait, replace: args.replace, persist: args.persist });
     }
     let lines = problems.iter().map(|problem| format!("mcrctl: {}: {}", args.flag(&problem.key), problem.message));
-    Err(Failure::Said(USAGE, lines.collect()))
+    Err(Failure::Refused(ErrorCode::Invalid, lines.collect()))
 }
 
 fn doctor(interfaces: &[String], cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
@@ -121,7 +137,7 @@ fn doctor(interfaces: &[String], cli: &Cli, out: &mut dyn Write) -> Result<(), F
         true => report.json(out)?,
         false => report.text(out)?,
     }
-    if report.has_problem() { Err(Failure::Said(REFUSED, Vec::new())) } else { Ok(()) }
+    if report.has_problem() { Err(Failure::Ended(REFUSED)) } else { Ok(()) }
 }
 
 fn check(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
@@ -138,7 +154,7 @@ fn check(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     match problems.is_empty() {
         true if json => Ok(()),
         true => Ok(writeln!(out, "{}: in order, {rules} rule{}", file.display(), if rules == 1 { "" } else { "s" })?),
-        false if json => Err(Failure::Said(USAGE, Vec::new())),
-        false => Err(Failure::Said(USAGE, problems.iter().map(ToString::to_string).collect())),
+        false if json => Err(Failure::Ended(ErrorCode::Invalid.exit_code())),
+        false => Err(Failure::Refused(ErrorCode::Invalid, problems.iter().map(ToString::to_string).collect())),
     }
 }

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::{
     config::FileProblem,
     control::protocol::{
-        ChangeKind, ChangeView, Dropped, InterfaceStats, MembershipView, Response, RuleView, Scheduling, Stats, Status,
-        StreamView, WorkerStats,
+        ChangeKind, ChangeView, Dropped, InterfaceStats, MembershipView, Response, RuleState, RuleView, Scheduling,
+        Stats, Status, StreamView, WorkerStats,
     },
     rules::spec::{MatchSpec, OutputSpec},
 };
@@ -31,7 +31,10 @@ pub(super) fn json(response: &Response, out: &mut dyn Write) -> io::Result<()> {
         Response::Reloaded { dry_run, changes, warnings } => {
             write!(out, "{}", json!({"dry_run": dry_run, "changes": changes, "warnings": warnings}))?;
         }
-        Response::Error { message, usage } => write!(out, "{}", json!({"message": message, "usage": usage}))?,
+        Response::Events(events) => serde_json::to_writer(&mut *out, events)?,
+        Response::Error { code, message, .. } => {
+            write!(out, "{}", json!({"error": {"code": code, "message": message}}))?;
+        }
     }
     writeln!(out)?;
     out.flush()
@@ -63,6 +66,7 @@ pub(super) fn text(response: &Response, out: &mut dyn Write) -> io::Result<()> {
         Response::Reloaded { changes, .. } => changes.iter().try_for_each(|change| change_line(change, out))?,
         Response::Stats(stats) => stats_table(stats, out)?,
         Response::Status(status) => status_text(status, out)?,
+        Response::Events(events) => super::events::lines(&events.events, out)?,
         Response::Error { message, .. } => writeln!(out, "{message}")?,
     }
     out.flush()
@@ -87,19 +91,27 @@ pub(super) fn table(columns: &[&str], right: &[&str], rows: impl IntoIterator<It
 fn rule_table(rules: &[RuleView], out: &mut dyn Write) -> io::Result<()> {
     let rows = rules.iter().map(|rule| {
         let outputs: Vec<String> = rule.output.iter().map(output_line).collect();
-        vec![rule.name.clone(), rule.state.clone(), match_line(&rule.matcher), outputs.join("\n")]
+        vec![rule.name.clone(), rule.state.to_string(), match_line(&rule.matcher), outputs.join("\n")]
     });
     writeln!(out, "{}", table(&["NAME", "STATE", "MATCH", "OUTPUT"], &[], rows))
 }
 
 fn rule_details(rule: &RuleView, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "name         {}", rule.name)?;
-    writeln!(out, "state        {}", rule.state)?;
+    writeln!(out, "state        {}", state_line(rule.state, rule.state_reason.as_deref()))?;
+    if let Some(description) = &rule.description {
+        writeln!(out, "description  {description}")?;
+    }
     writeln!(out, "match        {}", match_line(&rule.matcher))?;
     if let Some(after) = &rule.stall_after {
         writeln!(out, "stall after  {after}")?;
     }
     rule.output.iter().try_for_each(|output| writeln!(out, "output       {}", output_line(output)))
+}
+
+/// `waiting: no interface eth0`.
+fn state_line(state: RuleState, reason: Option<&str>) -> String {
+    reason.map_or_else(|| state.to_string(), |reason| format!("{state}: {reason}"))
 }
 
 fn match_line(matcher: &MatchSpec) -> String {
@@ -158,7 +170,7 @@ fn stats_table(stats: &Stats, out: &mut dyn Write) -> io::Result<()> {
     for rule in &stats.rules {
         let head = [
             rule.name.clone(),
-            rule.state.clone(),
+            rule.state.to_string(),
             rule.matched_packets.to_string(),
             rule.matched_bytes.to_string(),
             reasons(&rule.dropped),
@@ -264,7 +276,7 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     }
     let streams = status.streams.iter().map(|stream: &StreamView| {
         let last = stream.silent_seconds.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s ago"));
-        vec![stream.rule.clone(), stream.state.clone(), last]
+        vec![stream.rule.clone(), state_line(stream.state, stream.state_reason.as_deref()), last]
     });
     writeln!(out, "\n{}", table(&["RULE", "STATE", "LAST PACKET"], &["LAST PACKET"], streams))
 }
@@ -286,7 +298,6 @@ mod tests {
         };
         let rule = |name: &str, matched_packets| RuleStats {
             name: name.into(),
-            state: "active".into(),
             matched_packets,
             outputs: vec![output("veth2", 7), output("veth3", 1_234_567)],
             ..RuleStats::default()

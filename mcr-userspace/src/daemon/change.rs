@@ -1,16 +1,12 @@
 //! Makes a change of the rules true: interfaces, workers, then the kernel's map; and back in the other order.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use mcr_common::{counter::OutputDrop, flow::FlowValue};
 
 use super::{
     active::Active,
-    hearing,
     retry::MayPass,
     state::{Live, State},
     survey::{Obstacle, Seen},
@@ -83,6 +79,8 @@ impl State {
         for change in changes {
             match change {
                 Change::Add(rule) => coming.push((rule, self.new_live())),
+                // Nothing that packets could tell: the set has it.
+                Change::Replace { old, new } if old.forwards_like(new) => {}
                 Change::Replace { old, new } => coming.push((new, self.live.remove(&old.name).unwrap_or_default())),
                 Change::Remove(name) => deleted.extend(self.live.remove(name).and_then(|live| live.active)),
             }
@@ -120,6 +118,11 @@ impl State {
 
     /// Lets a rule forward, or wait; why it waits.
     pub fn try_rule(&mut self, rule: &Rule, mut live: Live, seen: &mut Seen) -> Option<String> {
+        if !rule.enabled {
+            live.switch_off();
+            self.live.insert(rule.name.clone(), live);
+            return None;
+        }
         let prepared = self.prepare(rule, seen);
         let lacking = prepared.as_ref().ok().and_then(|lacking| lacking.first());
         let mut warning = lacking.map(|lack| format!("rule {}: an output waits: {lack}", rule.name));
@@ -145,30 +148,10 @@ impl State {
         self.wake_waiting(has_news);
         self.say_expired();
         self.say_oversize();
-        self.hear();
+        self.follow_links();
+        self.note_standings();
         if let Err(error) = self.flows.tidy() {
             log::error!("tidying the kernel's table of shapes: {error}");
-        }
-    }
-
-    /// Says of each stream once when it stops, and once when it returns.
-    fn hear(&mut self) {
-        let now = Instant::now();
-        for (name, live) in &mut self.live {
-            let (Some(active), Some(rule)) = (&live.active, self.set.get(name)) else { continue };
-            let count = self.program.count(active.value.slot).packets;
-            let shown = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
-            match live.hearing.look(count, now, rule.stall_after) {
-                Some(hearing::Change::Stopped) => log::warn!(
-                    "rule {name}: its stream has stopped: no packet for {}; look at its sender, and at the way to {}",
-                    shown(live.hearing.silence(now).unwrap_or_default()),
-                    rule.matcher.interface
-                ),
-                Some(hearing::Change::Returned(silence)) => {
-                    log::info!("rule {name}: its stream is back after {}", shown(silence));
-                }
-                None => {}
-            }
         }
     }
 
@@ -188,12 +171,19 @@ impl State {
 }
 
 impl Live {
+    /// Neither forwards nor waits.
+    pub fn switch_off(&mut self) {
+        self.begin_to_wait(String::new());
+        (self.retry, self.needs_address, self.is_new_waiter) = (None, false, false);
+    }
+
     /// Forwards, or waits with the reason.
     pub fn take(&mut self, outcome: Result<Arc<Active>, Obstacle>) {
         match outcome {
             Ok(active) => {
                 self.active = Some(active);
                 self.hearing.has_new_slot();
+                self.traffic.forget();
                 self.waiting.clear();
                 self.retry = None;
             }

@@ -15,9 +15,6 @@ use crate::{
     rules::{rule::Rule, set::RuleSet},
 };
 
-/// Rules that one event lets wait and that are named: an interface may have thousands.
-const MOST_LINES: usize = 20;
-
 /// Interfaces that are not any more what they are known as.
 #[derive(Debug, Default)]
 struct Strayed {
@@ -90,14 +87,8 @@ impl State {
         let active = self.live.values().filter_map(|live| live.active.as_ref());
         let waiting: Vec<(String, String)> =
             active.filter_map(|active| Some((active.rule.name.clone(), why(self, &active.rule)?))).collect();
-        if let Some(more) = waiting.len().checked_sub(MOST_LINES).filter(|more| *more > 0) {
-            log::warn!("{more} rules more than the following wait");
-        }
-        for (number, (name, why)) in waiting.into_iter().enumerate() {
+        for (name, why) in waiting {
             let Some(live) = self.live.get_mut(&name) else { continue };
-            if number < MOST_LINES {
-                log::warn!("rule {name} waits: {why}");
-            }
             live.tried.clear();
             let active = live.active.take();
             live.begin_to_wait(why);
@@ -295,5 +286,5 @@ impl State {
 /// Whether a rule or a flag names an interface so.
 pub fn is_named(set: &RuleSet, options: &Options, name: &str) -> bool {
     let mut flags = options.iface_in.iter().chain(&options.iface_out);
-    flags.any(|flag| flag == name) || set.iter().any(|rule| rule.names(name))
+    flags.any(|flag| flag == name) || set.iter().any(|rule| rule.enabled && rule.names(name))
 }

@@ -4,6 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use super::{
+    journal,
     retire::Shared,
     state::{Live, State},
     survey::{Obstacle, Seen},
@@ -11,7 +12,12 @@ use super::{
 use crate::{
     config,
     control::{
-        protocol::{ChangeView, Request, Response},
+        peer::Peer,
+        protocol::{
+            ChangeView,
+            ErrorCode::{self, Missing, NotFound, Unavailable},
+            Request, Response,
+        },
         server::Handler,
     },
     memory,
@@ -28,16 +34,22 @@ use crate::{
 const FILE_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Handler for Shared {
-    fn handle(&self, request: Request) -> Response {
+    fn handle(&self, request: Request, peer: &Peer) -> Response {
         match request {
             Request::RuleAdd { rule, wait, replace, persist } => {
                 let response = self.rule_add(&rule, wait, replace, persist);
                 self.ring();
+                if let Response::RuleAdded { name, replaced, .. } = &response {
+                    self.journal.audit(if *replaced { "replaced" } else { "added" }, name, peer);
+                }
                 response
             }
             Request::RuleDel { name } => {
                 let response = self.lock().rule_del(name);
                 self.ring();
+                if let Response::RuleDeleted { name } = &response {
+                    self.journal.audit("deleted", name, peer);
+                }
                 response
             }
             Request::RuleList {} => {
@@ -52,7 +64,7 @@ impl Handler for Shared {
                 }
             }
             Request::Reload { dry_run } => {
-                let response = self.reload(dry_run);
+                let response = self.reload(dry_run, peer);
                 memory::give_back();
                 response
             }
@@ -62,6 +74,10 @@ impl Handler for Shared {
                 }
                 self.settle();
                 Response::Stats(self.lock().stats(rule.as_deref()))
+            }
+            Request::Events { after, wait } => {
+                let patience = if wait { journal::PATIENCE } else { Duration::ZERO };
+                Response::Events(self.journal.read(after, patience))
             }
             Request::Status {} => Response::Status(self.lock().status()),
         }
@@ -75,7 +91,10 @@ impl Shared {
             return self.lock().enter(spec, wait, replace).map_or_else(|refused| *refused, Entered::into_response);
         }
         let Some(file) = self.lock().options.file.clone() else {
-            return Response::refused("--persist: mcrd was started without --config, so there is no file to write to");
+            return Response::refused(
+                Unavailable,
+                "--persist: mcrd was started without --config, so there is no file to write to",
+            );
         };
         let Some(_turn) = self.file.take(FILE_PATIENCE) else { return in_use(&file) };
         let entered = match self.lock().enter(spec, wait, replace) {
@@ -86,26 +105,34 @@ impl Shared {
             Ok(()) => entered.into_response(),
             Err(why) => {
                 self.lock().undo(entered);
-                Response::refused(why)
+                Response::refused(Unavailable, why)
             }
         }
     }
 
     /// Reads the file again and applies the difference: rules only, since all else is fixed at start.
-    pub fn reload(&self, dry_run: bool) -> Response {
+    pub fn reload(&self, dry_run: bool, peer: &Peer) -> Response {
+        let response = self.try_reload(dry_run);
+        if !dry_run {
+            self.journal.audit_reload(&response, peer);
+        }
+        response
+    }
+
+    fn try_reload(&self, dry_run: bool) -> Response {
         let (file, limit) = {
             let state = self.lock();
             (state.options.file.clone(), state.options.config.limits.rules)
         };
         let Some(file) = file else {
-            return Response::refused("mcrd was started without --config, so there is no file to reload");
+            return Response::refused(Unavailable, "mcrd was started without --config, so there is no file to reload");
         };
         let Some(_turn) = self.file.take(FILE_PATIENCE) else { return in_use(&file) };
         let loaded = match config::load(&file) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                return Response::refused(lines.join("\n"));
+                return Response::usage(lines.join("\n"));
             }
         };
         // The file is in order by itself; the limit is the daemon's own, fixed at start.
@@ -113,7 +140,7 @@ impl Shared {
             Ok(built) => built,
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(|(_, problem)| problem.to_string()).collect();
-                return Response::refused(lines.join("\n"));
+                return Response::usage(lines.join("\n"));
             }
         };
         let (changes, more) = {
@@ -124,8 +151,6 @@ impl Shared {
         };
         if !dry_run {
             self.ring();
-            let plural = if changes.len() == 1 { "" } else { "s" };
-            log::info!("reloaded {}: {} change{plural}", file.display(), changes.len());
         }
         let changes = changes.iter().map(ChangeView::from).collect();
         Response::Reloaded { dry_run, changes, warnings: [loaded.warnings, more].concat() }
@@ -161,14 +186,23 @@ impl State {
             Some(_) => self.set.replace(rule.clone()).map(|(_, warnings)| warnings),
             None => self.set.insert(rule.clone()),
         };
-        found.extend(entered.map_err(|problem| Box::new(Response::refused(problem.to_string())))?);
+        found.extend(entered.map_err(|problem| Box::new(Response::refused(problem.kind.into(), problem)))?);
         let mut warnings = lint::lines(found);
+        if old.as_ref().is_some_and(|old| old.forwards_like(&rule)) {
+            return Ok(Entered { rule, old, warnings });
+        }
         let mut live = match &old {
             Some(old) => self.live.remove(&old.name).unwrap_or_default(),
             None => self.new_live(),
         };
         // The new one is in place before the old one goes: no packet between finds neither.
         let before = live.active.take();
+        if !rule.enabled {
+            live.switch_off();
+            self.live.insert(rule.name.clone(), live);
+            before.into_iter().for_each(|active| self.retire(active));
+            return Ok(Entered { rule, old, warnings });
+        }
         let seen = &mut Seen::default();
         // What can be refused beforehand changes nothing.
         let mut prepared = self.survey(&rule, seen).map(|survey| survey.lacking);
@@ -180,14 +214,14 @@ impl State {
             (None, Err(obstacle)) => Ok(Err(obstacle)),
             (None, Ok(lacking)) => {
                 warnings.extend(lacking.iter().map(|lack| format!("rule {}: an output waits: {lack}", rule.name)));
-                self.start(&rule, live.lineage).map(Ok).map_err(|error| format!("{error:#}"))
+                self.start(&rule, live.lineage).map(Ok).map_err(|error| (Unavailable, format!("{error:#}")))
             }
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(why) => {
+            Err((code, why)) => {
                 self.take_back(&rule, old, Live { active: before, ..live });
-                return Err(Box::new(Response::refused(format!("rule {}: {why}", rule.name))));
+                return Err(Box::new(Response::refused(code, format!("rule {}: {why}", rule.name))));
             }
         };
         if let Err(obstacle) = &outcome {
@@ -246,7 +280,7 @@ impl State {
 }
 
 /// Why a rule is not entered, for what its outputs lack or for what stands in its own way.
-fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) -> Option<String> {
+fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) -> Option<(ErrorCode, String)> {
     let obstacles = match prepared {
         Ok(lacking) => lacking.as_slice(),
         Err(obstacle) => std::slice::from_ref(obstacle),
@@ -254,25 +288,28 @@ fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) -> Option<Str
     obstacles.iter().find_map(|obstacle| match obstacle {
         Obstacle::Missing(_) | Obstacle::NoAddress(_) if wait => None,
         Obstacle::Missing(what) | Obstacle::NoAddress(what) => {
-            Some(format!("{what}; add --wait to let the rule wait for it"))
+            Some((Missing, format!("{what}; add --wait to let the rule wait for it")))
         }
         // It may pass: another program that holds an interface, frames that others have.
         Obstacle::Wrong(_) if wait && obstacle.may_pass() => None,
-        Obstacle::Wrong(error) => Some(format!("{error:#}")),
+        Obstacle::Wrong(error) => Some((Unavailable, format!("{error:#}"))),
     })
 }
 
 fn no_rule(name: &str) -> Response {
-    Response::refused(format!("no rule {name}; `mcrctl rule list` names those there are"))
+    Response::refused(NotFound, format!("no rule {name}; `mcrctl rule list` names those there are"))
 }
 
 /// The answer while another client's reading or writing of the file does not end.
 fn in_use(file: &Path) -> Response {
     let patience = FILE_PATIENCE.as_secs();
-    Response::refused(format!(
-        "{}: another request has been reading or writing it for {patience} seconds; see whether its file system answers (`stat -f FILE`), and try again",
-        file.display()
-    ))
+    Response::refused(
+        Unavailable,
+        format!(
+            "{}: another request has been reading or writing it for {patience} seconds; see whether its file system answers (`stat -f FILE`), and try again",
+            file.display()
+        ),
+    )
 }
 
 fn write_down(file: &Path, spec: &RuleSpec, name: &str, replace: bool) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! Whether a rule's stream comes, stops, or comes again.
+//! Whether a rule's stream comes, or has stopped.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,11 @@ use std::time::{Duration, Instant};
 pub struct Hearing {
     /// Packets of the rule's slot when it was last looked at.
     count: u64,
-    /// When they were last found to have become more.
+    /// When the rule was first looked at after it began to forward.
+    started: Option<Instant>,
+    /// When its packets were last found to have become more.
     heard: Option<Instant>,
     stalled: bool,
-}
-
-/// What has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing has come for longer than may be.
-    Stopped,
-    /// It comes again, after so long.
-    Returned(Duration),
 }
 
 impl Hearing {
@@ -27,24 +20,27 @@ impl Hearing {
         self.count = 0;
     }
 
-    /// Looks at the slot's count. A stream that has never come has not stopped, nor has one whose rule says nothing of how long it may
-    /// be silent.
-    pub fn look(&mut self, count: u64, now: Instant, patience: Option<Duration>) -> Option<Change> {
+    /// The rule forwards again after it did not: its silence counts from now on.
+    pub fn begins(&mut self) {
+        (self.count, self.started, self.stalled) = (0, None, false);
+    }
+
+    /// Looks at the slot's count. A stream is stalled after `patience` without a packet, from the last one on, or from the rule's start.
+    pub fn look(&mut self, count: u64, now: Instant, patience: Option<Duration>) {
+        let started = *self.started.get_or_insert(now);
         if count != self.count {
-            let silence = self.heard.replace(now).map(|heard| now - heard).unwrap_or_default();
-            self.count = count;
-            return std::mem::take(&mut self.stalled).then_some(Change::Returned(silence));
+            (self.count, self.heard) = (count, Some(now));
         }
-        let late = self.heard.zip(patience).is_some_and(|(heard, patience)| now - heard >= patience);
-        (late && !std::mem::replace(&mut self.stalled, late)).then_some(Change::Stopped)
+        let since = self.heard.map_or(started, |heard| heard.max(started));
+        self.stalled = patience.is_some_and(|patience| now.saturating_duration_since(since) >= patience);
     }
 
     /// Since when nothing has come; `None` where nothing ever has.
     pub fn silence(&self, now: Instant) -> Option<Duration> {
-        self.heard.map(|heard| now - heard)
+        self.heard.map(|heard| now.saturating_duration_since(heard))
     }
 
-    /// Whether the stream has stopped.
+    /// Whether the stream has stopped, or never come.
     pub fn is_stalled(&self) -> bool {
         self.stalled
     }
@@ -55,27 +51,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stop_and_each_return_is_told_once() {
+    fn silence_counts_from_the_last_packet_or_from_the_start() {
         let start = Instant::now();
         let mut hearing = Hearing::default();
         let patience = Some(Duration::from_secs(5));
-        let mut look = |second, count| hearing.look(count, start + Duration::from_secs(second), patience);
-        assert_eq!(look(100, 0), None, "it has never come");
-        assert_eq!(look(101, 7), None);
-        assert_eq!(look(105, 7), None);
-        assert_eq!(look(106, 7), Some(Change::Stopped));
-        assert_eq!(look(107, 7), None);
-        assert_eq!(look(109, 8), Some(Change::Returned(Duration::from_secs(8))));
-        assert_eq!(look(110, 9), None);
-        assert_eq!(look(115, 9), Some(Change::Stopped));
+        let mut look = |second, count| {
+            hearing.look(count, start + Duration::from_secs(second), patience);
+            hearing.is_stalled()
+        };
+        assert!(!look(100, 0));
+        assert!(!look(104, 0));
+        assert!(look(105, 0), "it has never come");
+        assert!(!look(106, 7));
+        assert!(!look(110, 7));
+        assert!(look(111, 7));
+        assert!(!look(112, 8));
         hearing.has_new_slot();
-        assert_eq!(hearing.look(0, start + Duration::from_secs(116), patience), None);
+        hearing.look(0, start + Duration::from_secs(116), patience);
+        assert!(!hearing.is_stalled());
+        assert_eq!(hearing.silence(start + Duration::from_secs(117)), Some(Duration::from_secs(5)));
+        hearing.begins();
+        hearing.look(0, start + Duration::from_secs(200), patience);
+        assert!(!hearing.is_stalled(), "while it waited nothing could come");
+        hearing.look(0, start + Duration::from_secs(205), patience);
         assert!(hearing.is_stalled());
-        assert_eq!(hearing.silence(start + Duration::from_secs(117)), Some(Duration::from_secs(7)));
 
         let mut patient = Hearing::default();
-        assert_eq!(patient.look(1, start, None), None);
-        assert_eq!(patient.look(1, start + Duration::from_secs(1_000), None), None);
+        patient.look(1, start, None);
+        patient.look(1, start + Duration::from_secs(1_000), None);
         assert!(!patient.is_stalled());
     }
 }

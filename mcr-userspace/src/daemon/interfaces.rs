@@ -10,6 +10,7 @@ use super::{
     fit::{Plan, frame_size},
     fleet::Fleet,
     kernel_facts::kernel_facts,
+    links::Link,
     modes::grant,
     report::queue_line,
     retry::Refusal,
@@ -115,13 +116,22 @@ pub struct Place {
     pub absent: String,
     /// What was refused of it, if anything.
     pub refused: Option<Refusal>,
+    /// Its link, when it was last looked at.
+    pub link: Link,
     /// What the program counted here on those that had the name before, less what it had counted on this one before it got the name.
     before: [u64; Verdict::COUNT],
 }
 
 impl Place {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), interface: None, absent: absent(name), refused: None, before: Default::default() }
+        Self {
+            name: name.to_owned(),
+            interface: None,
+            absent: absent(name),
+            refused: None,
+            link: Link::Absent,
+            before: Default::default(),
+        }
     }
 
     /// Packets by the program's verdict, on every interface that has had the name.

@@ -7,9 +7,10 @@ use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 use super::{
     active::Reading,
     interfaces::{Interface, Place, Role},
+    links::Link,
     others,
-    state::{Live, State, Totals},
-    watch::Finding,
+    standing::Standing,
+    state::{State, Totals},
 };
 use crate::{
     control::protocol::{
@@ -98,37 +99,25 @@ impl State {
 
     /// A rule and its state.
     pub fn rule_view(&self, rule: &Rule) -> RuleView {
-        RuleView::new(rule, self.rule_state(&rule.name))
-    }
-
-    fn rule_state(&self, name: &str) -> String {
-        match self.live.get(name) {
-            Some(Live { active: Some(active), .. }) if self.fault(&active.rule).is_some() => "degraded".to_owned(),
-            Some(Live { active: Some(_), hearing, .. }) if hearing.is_stalled() => "stalled".to_owned(),
-            Some(Live { active: Some(_), .. }) => "active".to_owned(),
-            Some(live) => format!("waiting: {}", live.waiting),
-            None => "waiting".to_owned(),
+        {
+            let Standing { state, reason } = self.standing(rule);
+            RuleView::new(rule, state, reason)
         }
-    }
-
-    /// What is wrong with a rule's ingress, where its packets go through it all the same.
-    fn fault(&self, rule: &Rule) -> Option<Finding> {
-        self.interfaces.find(&rule.matcher.interface)?.1.scrutiny.finding
     }
 
     fn streams(&self) -> Vec<StreamView> {
         let now = Instant::now();
         let silence = |name: &str| self.live.get(name)?.hearing.silence(now).map(|silence| silence.as_secs_f64());
-        let view = |rule: &Rule| StreamView {
-            rule: rule.name.clone(),
-            state: self.rule_state(&rule.name),
-            silent_seconds: silence(&rule.name),
+        let view = |rule: &Rule| {
+            let Standing { state, reason: state_reason } = self.standing(rule);
+            StreamView { rule: rule.name.clone(), state, state_reason, silent_seconds: silence(&rule.name) }
         };
         self.set.iter().map(view).collect()
     }
 
     fn warnings(&self) -> Vec<String> {
-        let waiting = self.live.iter().filter(|(_, live)| live.active.is_none());
+        let is_on = |name: &str| self.set.get(name).is_some_and(|rule| rule.enabled);
+        let waiting = self.live.iter().filter(|(name, live)| live.active.is_none() && is_on(name));
         let waiting = waiting.map(|(name, live)| format!("rule {name} waits: {}", live.waiting));
         let rules = self.live.values().filter_map(|live| live.active.as_ref()).map(|active| &active.rule);
         let outputs = rules.flat_map(|rule| {
@@ -158,7 +147,7 @@ impl State {
     }
 
     /// Why an output of an active rule cannot send now.
-    fn lack(&self, rule: &Rule, output: &Output) -> Option<String> {
+    pub fn lack(&self, rule: &Rule, output: &Output) -> Option<String> {
         let place = self.interfaces.place(&output.interface)?;
         match &place.interface {
             Some(interface) => self.lacks_source(rule, output, &interface.nic),
@@ -193,12 +182,14 @@ impl State {
             sent_bytes: counts.sent_bytes,
             dropped: by_name(OutputDrop::ALL.iter().map(|reason| reason.name()), &counts.dropped),
         });
+        let Standing { state, reason: state_reason } = self.standing(rule);
         RuleStats {
             name: rule.name.clone(),
             matched_packets: reading.matched_packets,
             matched_bytes: reading.matched_bytes,
             dropped: by_name(RuleDrop::ALL.iter().map(|reason| reason.name()), &reading.dropped),
-            state: self.rule_state(&rule.name),
+            state,
+            state_reason,
             outputs: outputs.collect(),
         }
     }
@@ -211,6 +202,9 @@ impl State {
                 name: place.name.clone(),
                 driver: there.map(|interface| interface.nic.driver.clone()).unwrap_or_default(),
                 queues: there.map_or(0, |interface| interface.nic.rx_queues),
+                up: matches!(place.link, Link::Up | Link::NoCarrier),
+                carrier: place.link == Link::Up,
+                mtu: there.map_or(0, |interface| interface.nic.mtu),
                 xdp: there.map_or("none".to_owned(), |interface| interface.attachment.to_string()),
                 xsk: there.map_or("none", xsk).to_owned(),
                 frames: there.map(Interface::frames).map(|(rx, tx)| InterfaceFrames { rx, tx }).unwrap_or_default(),

@@ -13,6 +13,7 @@ use std::{
 use super::{
     active::Active,
     fleet::{Fleet, answers},
+    journal::Journal,
     state::State,
     turn::Turn,
 };
@@ -36,6 +37,8 @@ pub struct Shared {
     changed: AtomicBool,
     /// Taken by whoever reads the daemon's file to apply it, or writes it. Never waited for with the state locked.
     pub file: Turn,
+    /// What has happened lately; read without the state's lock.
+    pub journal: Arc<Journal>,
 }
 
 /// A rule that is out of the kernel's map and that workers are to forget.
@@ -68,7 +71,14 @@ impl Leaving {
 impl Shared {
     /// Shares a state.
     pub fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), bell: Condvar::new(), changed: AtomicBool::new(false), file: Turn::default() }
+        let journal = state.journal.clone();
+        Self {
+            state: Mutex::new(state),
+            bell: Condvar::new(),
+            changed: AtomicBool::new(false),
+            file: Turn::default(),
+            journal,
+        }
     }
 
     /// The state. A panic elsewhere leaves it usable: changes are applied step by step, and each step leaves it whole.

@@ -31,7 +31,7 @@ use super::{
     survey::{Seen, read_nic},
 };
 use crate::{
-    control::{protocol::Response, server::Server},
+    control::{peer::Peer, protocol::Response, server::Server},
     kernel::{self, descriptors, events::Events, flows::Flows, nic::Nic, program::Program},
     memory,
     rules::set::{Change, RuleSet},
@@ -183,6 +183,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         slots: Slots::new(config.limits.rules),
         gone: Totals::default(),
         lineages: 0,
+        journal: Default::default(),
         set,
         options,
     };
@@ -212,7 +213,7 @@ fn demanded_interfaces(options: &Options) -> anyhow::Result<Vec<(Nic, Role)>> {
 fn known_interfaces(set: &RuleSet, demanded: &[(Nic, Role)]) -> Vec<(Nic, Role)> {
     let mut known: Vec<(Nic, Role)> = demanded.to_vec();
     let mut asked: HashSet<(&str, bool)> = HashSet::new();
-    for rule in set.iter() {
+    for rule in set.iter().filter(|rule| rule.enabled) {
         for (at, name) in rule.interfaces().enumerate() {
             let role = if at == 0 { Role::Ingress } else { Role::Egress };
             let is_known = || known.iter().any(|(nic, of)| nic.name == *name && *of == role);
@@ -230,13 +231,8 @@ fn known_interfaces(set: &RuleSet, demanded: &[(Nic, Role)]) -> Vec<(Nic, Role)>
 }
 
 fn reload(shared: &Shared) {
-    match shared.reload(false) {
-        Response::Error { message, .. } => {
-            message.lines().for_each(|line| log::error!("reload: {line}"));
-            log::error!("reload: nothing was changed");
-        }
-        Response::Reloaded { warnings, .. } => warnings.iter().for_each(|warning| log::warn!("{warning}")),
-        _ => {}
+    if let Response::Reloaded { warnings, .. } = shared.reload(false, &Peer::signal("SIGHUP")) {
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     fleet::Fleet,
     hearing::Hearing,
     interfaces::Interfaces,
+    journal::Journal,
     members::Members,
     offloads::Offloads,
     options::Options,
@@ -18,9 +19,11 @@ use super::{
     retry::Retry,
     slots::Slots,
     sources::Told,
+    traffic::Traffic,
     waiting::Watch,
 };
 use crate::{
+    control::protocol::RuleState,
     kernel::{flows::Flows, nic::Nic, program::Program},
     rules::{rule::Output, set::RuleSet},
 };
@@ -71,6 +74,8 @@ pub struct State {
     pub gone: Totals,
     /// Lineages given out.
     pub lineages: u64,
+    /// What has happened lately.
+    pub journal: Arc<Journal>,
 }
 
 /// What a rule is doing.
@@ -92,6 +97,10 @@ pub struct Live {
     pub is_new_waiter: bool,
     /// Whether its packets come.
     pub hearing: Hearing,
+    /// What becomes of them.
+    pub traffic: Traffic,
+    /// The state that was last told of.
+    pub told: Option<RuleState>,
     /// Whether its expired TTLs have been spoken of.
     pub said_expired: bool,
     /// Whether its packets that are too long have been spoken of.

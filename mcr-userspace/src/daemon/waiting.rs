@@ -54,6 +54,8 @@ impl Live {
     /// Waits from now on, for this reason.
     pub fn begin_to_wait(&mut self, why: String) {
         self.active = None;
+        self.hearing.begins();
+        self.traffic.forget();
         self.waiting = why;
         self.is_new_waiter = true;
     }
@@ -96,13 +98,11 @@ impl State {
             }
             let before = live.waiting.clone();
             let warning = self.try_rule(&rule, live, seen);
-            match self.live.get(&rule.name) {
-                Some(live) if live.active.is_some() => log::info!("rule {} forwards now", rule.name),
-                // The same reason is not said each time that it is tried.
-                Some(live) if live.waiting == before => continue,
-                _ => {}
+            // The same reason is not said each time that it is tried; that it forwards is a change of its state, which is told.
+            let still = self.live.get(&rule.name).filter(|live| live.active.is_none());
+            if still.is_some_and(|live| live.waiting != before) {
+                warning.iter().for_each(|warning| log::warn!("{warning}"));
             }
-            warning.iter().for_each(|warning| log::warn!("{warning}"));
         }
         if self.watch.0.len() > MAX_NAMES {
             self.watch = Watch::default();
@@ -121,7 +121,7 @@ impl State {
             if !is_new && !is_due && changed.is_empty() {
                 return None;
             }
-            let rule = set.get(name)?;
+            let rule = set.get(name).filter(|rule| rule.enabled)?;
             (is_new || is_due || rule.interfaces().any(|name| changed.contains(name))).then(|| rule.clone())
         });
         due.collect()

@@ -85,11 +85,26 @@ fn ioctl(socket: &UdpSocket, request: libc::Ioctl, ifreq: &mut libc::ifreq) -> i
     }
 }
 
-/// Whether an interface is up and has a carrier (`IFF_RUNNING`, netdevice(7)); not where it cannot be asked.
-pub fn has_link(name: &str) -> bool {
-    let flags = Asker::new(name).and_then(|asker| asker.request(libc::SIOCGIFFLAGS));
+/// Whether an interface is up, and whether it can carry packets (netdevice(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags {
+    /// `IFF_UP`: somebody has set it up.
+    pub up: bool,
+    /// `IFF_RUNNING`: it has a carrier.
+    pub running: bool,
+}
+
+/// The flags of an interface; `ENODEV` where there is none of that name.
+pub fn flags(name: &str) -> io::Result<Flags> {
+    let ifreq = Asker::new(name)?.request(libc::SIOCGIFFLAGS)?;
     // SAFETY: SIOCGIFFLAGS fills this member.
-    flags.is_ok_and(|ifreq| libc::c_int::from(unsafe { ifreq.ifr_ifru.ifru_flags }) & libc::IFF_RUNNING != 0)
+    let flags = libc::c_int::from(unsafe { ifreq.ifr_ifru.ifru_flags });
+    Ok(Flags { up: flags & libc::IFF_UP != 0, running: flags & libc::IFF_RUNNING != 0 })
+}
+
+/// Whether an interface is up and has a carrier; not where it cannot be asked.
+pub fn has_link(name: &str) -> bool {
+    flags(name).is_ok_and(|flags| flags.running)
 }
 
 /// The name that an interface has now; `ENODEV` where there is no such interface. Every other error says nothing about it.

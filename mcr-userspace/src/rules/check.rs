@@ -29,6 +29,29 @@ pub struct Problem {
     pub key: String,
     /// What is wrong and what to do.
     pub message: String,
+    /// Whose fault it is.
+    pub kind: ProblemKind,
+}
+
+/// Kinds of [`Problem`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// The rule is wrong by itself, or with the others of its file.
+    #[default]
+    Invalid,
+    /// A rule that is there already has the name, or an equal claim to the same packets.
+    Exists,
+    /// There is no rule of that name.
+    NotFound,
+    /// A limit is reached.
+    Limit,
+}
+
+impl Problem {
+    /// A rule that is wrong by itself at `key`.
+    pub fn invalid(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into(), kind: ProblemKind::Invalid }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -48,6 +71,7 @@ impl fmt::Display for Problem {
 pub fn check_rule(spec: &RuleSpec) -> Result<Checked, Vec<Problem>> {
     let mut found = Found::default();
     let typed = spec.name.as_deref().map(|name| found.take("name", value::name(name)));
+    let description = spec.description.as_deref().and_then(|text| found.take("description", value::description(text)));
     let stall_after = spec.stall_after.as_deref().and_then(|text| found.take("stall_after", duration(text)));
     let matcher = check_match(&spec.matcher, &mut found);
     let outputs = check_outputs(&spec.output, matcher.as_ref(), &mut found);
@@ -62,7 +86,9 @@ pub fn check_rule(spec: &RuleSpec) -> Result<Checked, Vec<Problem>> {
         return Err(found.problems);
     };
     let outputs = outputs.into_iter().map(|(_, output)| output).collect();
-    let rule = Rule { name, matcher, outputs, stall_after };
+    // An empty text takes a description away.
+    let description = description.filter(|text| !text.is_empty());
+    let rule = Rule { name, matcher, outputs, stall_after, description, enabled: spec.enabled.unwrap_or(true) };
     found.warnings.extend(lint::of_rule(&rule));
     Ok(Checked { rule, warnings: found.warnings })
 }
@@ -76,7 +102,7 @@ struct Found {
 
 impl Found {
     fn problem(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Problem { key: key.into(), message: message.into() });
+        self.problems.push(Problem::invalid(key, message));
     }
 
     /// The value, or a problem at `key`.

@@ -109,6 +109,8 @@ fn rule_table(spec: &RuleSpec) -> Table {
         }
     };
     put("name", text(&spec.name));
+    put("description", text(&spec.description));
+    put("enabled", spec.enabled.map(Value::from));
     put("stall_after", text(&spec.stall_after));
     let matcher = &spec.matcher;
     put(

@@ -16,6 +16,10 @@ pub struct Rule {
     pub outputs: Vec<Output>,
     /// Silence after which the stream counts as stalled.
     pub stall_after: Option<Duration>,
+    /// What it is for, in the user's words.
+    pub description: Option<String>,
+    /// Whether it is to forward; one that is not keeps its name and its match.
+    pub enabled: bool,
 }
 
 /// Which packets a rule takes.
@@ -143,6 +147,11 @@ impl Ports {
 }
 
 impl Rule {
+    /// Whether it does the same to packets as `other`, and is in force as it is.
+    pub fn forwards_like(&self, other: &Self) -> bool {
+        (&self.matcher, &self.outputs, self.enabled) == (&other.matcher, &other.outputs, other.enabled)
+    }
+
     /// Whether it matches on this interface, or sends to it.
     pub fn names(&self, interface: &str) -> bool {
         self.interfaces().any(|name| name == interface)

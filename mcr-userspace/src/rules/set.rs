@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mcr_common::limits::MAX_SHAPES;
 
 use super::{
-    check::Problem,
+    check::{Problem, ProblemKind},
     cycle,
     index::Index,
     lint::{Addresses, Sent, Warning},
@@ -123,7 +123,11 @@ impl RuleSet {
     /// There is none of that name, or the new one is refused as by [`insert`](Self::insert). Nothing changed then.
     pub fn replace(&mut self, rule: Rule) -> Result<(Rule, Vec<Warning>), Problem> {
         let Some(old) = self.remove(&rule.name) else {
-            return Err(problem("name", format!("there is no rule `{}` to replace; add it", rule.name)));
+            return Err(problem(
+                ProblemKind::NotFound,
+                "name",
+                format!("there is no rule `{}` to replace; add it", rule.name),
+            ));
         };
         match self.insert(rule) {
             Ok(warnings) => Ok((old, warnings)),
@@ -169,16 +173,25 @@ impl RuleSet {
     }
 
     fn full(&self, wanted: usize) -> Problem {
-        problem("", format!("{wanted} rules are more than the limit of {}; raise `rules` in [limits]", self.limit))
+        problem(
+            ProblemKind::Limit,
+            "",
+            format!("{wanted} rules are more than the limit of {}; raise `rules` in [limits]", self.limit),
+        )
     }
 
     /// Adds a rule without a look at the limit or at cycles, and returns the other warnings about it.
     fn admit(&mut self, rule: Rule) -> Result<Vec<Warning>, Problem> {
         if self.rules.contains_key(&rule.name) {
-            return Err(problem("name", format!("there is already a rule `{}`; choose another name", rule.name)));
+            return Err(problem(
+                ProblemKind::Exists,
+                "name",
+                format!("there is already a rule `{}`; choose another name, or use --replace", rule.name),
+            ));
         }
         if let Some(other) = self.index.conflict(&rule.matcher) {
             return Err(problem(
+                ProblemKind::Exists,
                 "match",
                 format!(
                     "rule `{}` and rule `{other}` take the same packets of {} port {} on {} with equal rank; make one more specific, or delete one",
@@ -188,6 +201,7 @@ impl RuleSet {
         }
         if !self.index.has_shape(&rule.matcher) && self.index.shapes() >= MAX_SHAPES {
             return Err(problem(
+                ProblemKind::Limit,
                 "match",
                 format!(
                     "rule `{}` brings a {}th combination of source length, group length and kind of port; at most {MAX_SHAPES} \
@@ -209,8 +223,8 @@ impl RuleSet {
     }
 }
 
-fn problem(key: &str, message: String) -> Problem {
-    Problem { key: key.to_owned(), message }
+fn problem(kind: ProblemKind, key: &str, message: String) -> Problem {
+    Problem { key: key.to_owned(), message, kind }
 }
 
 #[cfg(test)]

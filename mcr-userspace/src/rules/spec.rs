@@ -16,6 +16,12 @@ pub struct RuleSpec {
     /// Left out: `IF:GROUP:PORT[:SOURCE]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `false`: it is checked, and keeps its name and its match, and does not forward; left out: `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
     /// A duration such as `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall_after: Option<String>,
@@ -146,6 +152,8 @@ impl From<&Rule> for RuleSpec {
         let matcher = &rule.matcher;
         Self {
             name: Some(rule.name.clone()),
+            description: rule.description.clone(),
+            enabled: (!rule.enabled).then_some(false),
             stall_after: rule.stall_after.map(|after| humantime::format_duration(after).to_string()),
             matcher: MatchSpec {
                 interface: matcher.interface.clone(),

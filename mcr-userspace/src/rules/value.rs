@@ -21,6 +21,8 @@ pub const MULTICAST: Prefix = Prefix { address: Ipv4Addr::new(224, 0, 0, 0), len
 pub const LINK_LOCAL: Prefix = Prefix { address: Ipv4Addr::new(224, 0, 0, 0), length: 24 };
 /// Longest rule name, in bytes: more than any that a rule is given by default.
 const MAX_NAME: usize = 80;
+/// Longest description of a rule, in bytes.
+const MAX_DESCRIPTION: usize = 255;
 /// Characters of a value that a message shows.
 const MAX_SHOWN: usize = 80;
 
@@ -38,6 +40,19 @@ pub fn shown(text: &str) -> String {
         shown.push('\u{2026}');
     }
     shown
+}
+
+/// What a rule is for: one line of text.
+pub fn description(text: &str) -> Result<String, String> {
+    match text {
+        long if long.len() > MAX_DESCRIPTION => {
+            Err(format!("is {} bytes long; a description has at most {MAX_DESCRIPTION}", long.len()))
+        }
+        text if text.chars().any(char::is_control) => {
+            Err(format!("`{}` has control characters; a description is one line of text", shown(text)))
+        }
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// An address or `ADDRESS/LENGTH`, its host bits zero.

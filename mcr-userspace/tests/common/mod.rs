@@ -12,7 +12,8 @@ use std::{
 
 use mcr_userspace::{
     control::{
-        protocol::{Request, Response, RuleView, STATS_VERSION, Stats, Status},
+        peer::Peer,
+        protocol::{ErrorCode, Events, Request, Response, RuleState, RuleView, STATS_VERSION, Stats, Status},
         server::{Handler, Server, ServerHandle},
     },
     rules::{check::check_rule, lint, set::RuleSet},
@@ -25,9 +26,9 @@ pub const STATUS: &[u8] = br#"{"command":"status"}"#;
 struct Rules(Mutex<RuleSet>);
 
 impl Handler for Rules {
-    fn handle(&self, request: Request) -> Response {
+    fn handle(&self, request: Request, _: &Peer) -> Response {
         let mut rules = self.0.lock().expect("no thread panics with the rules");
-        let none = |name: &str| Response::refused(format!("there is no rule `{name}`"));
+        let none = |name: &str| Response::refused(ErrorCode::NotFound, format!("there is no rule `{name}`"));
         match request {
             Request::RuleAdd { rule, replace, .. } => match check_rule(&rule) {
                 Err(problems) => Response::problems(&problems),
@@ -43,7 +44,7 @@ impl Handler for Rules {
                             let warnings = lint::lines([checked.warnings, more].concat());
                             Response::RuleAdded { name, replaced, warnings }
                         }
-                        Err(problem) => Response::refused(problem),
+                        Err(problem) => Response::refused(problem.kind.into(), problem),
                     }
                 }
             },
@@ -51,12 +52,15 @@ impl Handler for Rules {
                 Some(_) => Response::RuleDeleted { name },
                 None => none(&name),
             },
-            Request::RuleList {} => Response::Rules(rules.iter().map(|rule| RuleView::new(rule, "active")).collect()),
-            Request::RuleShow { name } => {
-                rules.get(&name).map_or_else(|| none(&name), |rule| Response::Rule(RuleView::new(rule, "active")))
+            Request::RuleList {} => {
+                Response::Rules(rules.iter().map(|rule| RuleView::new(rule, RuleState::Active, None)).collect())
             }
-            Request::Reload { .. } => Response::refused("the daemon has no configuration file"),
+            Request::RuleShow { name } => rules
+                .get(&name)
+                .map_or_else(|| none(&name), |rule| Response::Rule(RuleView::new(rule, RuleState::Active, None))),
+            Request::Reload { .. } => Response::refused(ErrorCode::Unavailable, "the daemon has no configuration file"),
             Request::Stats { .. } => Response::Stats(Stats { version: STATS_VERSION, ..Stats::default() }),
+            Request::Events { .. } => Response::Events(Events::default()),
             Request::Status {} => Response::Status(Status { rules: rules.len() as u64, ..Status::default() }),
         }
     }

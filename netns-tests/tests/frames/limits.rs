@@ -30,7 +30,7 @@ fn a_limit_that_is_named_is_enough() -> Result<()> {
         relay.link(0..pairs)?;
         let of: Vec<rules::Rule> = (0..pairs).map(|number| rule(number, number)).collect();
         let daemon = Daemon::start(&relay.relay, &file(&small.to_string(), &of), &[])?;
-        let states: Vec<String> = daemon.stats()?.rules.into_iter().map(|rule| rule.state).collect();
+        let states: Vec<String> = daemon.stats()?.rules.into_iter().map(|rule| rule.outcome()).collect();
         let refused = states.iter().find(|state| state.starts_with("waiting")).context("all were started")?;
         ensure!(refused.contains("no frames are left for it"), "{refused}");
         let enough = named(refused)?;
@@ -66,14 +66,14 @@ fn a_rule_that_waits_for_frames_wakes() -> Result<()> {
     let mut words = last.add();
     words.push("--wait".into());
     daemon.done(&words)?;
-    let state = || Ok::<_, anyhow::Error>(daemon.stats()?.rule(&last.name).state.clone());
+    let state = || Ok::<_, anyhow::Error>(daemon.stats()?.rule(&last.name).outcome());
     ensure!(state()?.contains("no frames are left for it"), "{}", state()?);
     let of: Vec<rules::Rule> = (0..=number).map(|number| rule(number, number)).collect();
     fs::write(daemon.files().config(), file("8192", &of))?;
     daemon.done(&["reload"])?;
     ensure!(state()?.contains("no frames are left for it"), "{}", state()?);
     daemon.done(&["rule", "del", "r0"])?;
-    until("the last rule to forward", SOON, || Ok((state()? == "active").then_some(())))?;
+    until("the last rule to forward", SOON, || Ok((state()? == "forwards").then_some(())))?;
     relay.carries(&last)
 }
 

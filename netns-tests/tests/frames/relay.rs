@@ -83,11 +83,11 @@ pub fn rule(number: usize, egress: usize) -> Rule {
 pub fn all_active(daemon: &Daemon, rules: usize) -> Result<()> {
     let mut states = Vec::new();
     let all = until("all rules to be active", SOON, || {
-        states = daemon.stats()?.rules.into_iter().map(|rule| (rule.name, rule.state)).collect();
-        Ok((states.len() == rules && states.iter().all(|(_, state)| state == "active")).then_some(()))
+        states = daemon.stats()?.rules.into_iter().map(|rule| (rule.name.clone(), rule.outcome())).collect();
+        Ok((states.len() == rules && states.iter().all(|(_, state)| state == "forwards")).then_some(()))
     });
     all.with_context(|| {
-        let others: Vec<_> = states.iter().filter(|(_, state)| state != "active").take(5).collect();
+        let others: Vec<_> = states.iter().filter(|(_, state)| state != "forwards").take(5).collect();
         format!("of {} rules these are not: {others:?}", states.len())
     })
 }

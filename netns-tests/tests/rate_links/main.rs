@@ -110,7 +110,7 @@ fn link_events_beside_a_load() -> Result<()> {
     ledger::check(&after, Deleted::None)?;
     ledger::check_frames(&before, &after)?;
     assert_eq!(after.memberships, before.memberships);
-    ensure!(after.rules.iter().all(|rule| rule.state == "active"), "{:?}", after.rules);
+    ensure!(after.rules.iter().all(|rule| rule.outcome() == "forwards"), "{:?}", after.rules);
     daemon.stop()?;
     Ok(())
 }
@@ -156,7 +156,7 @@ impl Bench<'_> {
                 let stats = daemon.stats()?;
                 let rule = stats.rule(name);
                 let outputs = rule.outputs.iter().all(|output| output.waiting.is_none());
-                Ok((rule.state == "active" && outputs).then_some(()))
+                Ok((rule.outcome() == "forwards" && outputs).then_some(()))
             })?;
         }
         wrong.extend(load.end().context("the untouched pair")?);
@@ -167,7 +167,7 @@ impl Bench<'_> {
     fn meanwhile(&self, row: &Row) -> Result<()> {
         let Self { network, daemon, .. } = self;
         until(&format!("rule one to be {:?}", row.state), SOON, || {
-            Ok(daemon.stats()?.rule("one").state.starts_with(row.state).then_some(()))
+            Ok(daemon.stats()?.rule("one").outcome().starts_with(row.state).then_some(()))
         })?;
         if let Some(reason) = row.state.strip_prefix("waiting: ") {
             let stats = daemon.stats()?;
@@ -175,7 +175,7 @@ impl Bench<'_> {
             ensure!((&*lost.xdp, &*lost.xsk, &*lost.xsk_reason) == ("none", "none", reason), "{lost:?}");
             if row.egress_alone {
                 let two = stats.rule("two");
-                ensure!(two.state == "active" && two.outputs[0].waiting.as_deref() == Some(reason), "{two:?}");
+                ensure!(two.outcome() == "forwards" && two.outputs[0].waiting.as_deref() == Some(reason), "{two:?}");
             }
         }
         let exits = Exits::open(network, &["w3", "x3"]);

@@ -28,7 +28,7 @@ pub type Way = (&'static str, &'static str);
 
 const NOTHING: &[Way] = &[];
 const OWN: &[Way] = &[("w0", "w3")];
-const ACTIVE: &str = "active";
+const ACTIVE: &str = "forwards";
 const NO_INGRESS: &str = "waiting: no interface w1";
 const NO_EGRESS: &str = "waiting: no interface w2";
 

@@ -33,24 +33,30 @@ fn differences(world: &mut World, maps: &Maps, model: &Model) -> Result<Vec<Stri
     let mut wrong = Wrong::default();
     let listed = world.rules()?;
     let stats = world.stats()?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    // `idle` and `degraded` rules forward, too.
     let states: BTreeMap<String, String> = listed
         .iter()
         .map(|rule| {
-            (rule["name"].as_str().unwrap_or_default().into(), rule["state"].as_str().unwrap_or_default().into())
+            let state = match rule["state"].as_str() {
+                Some("waiting") => format!("waiting: {}", text(&rule["state_reason"])),
+                _ => "forwards".to_owned(),
+            };
+            (text(&rule["name"]), state)
         })
         .collect();
     wrong.unless_same("rules", &states.keys().collect::<Vec<_>>(), &model.rules.keys().collect::<Vec<_>>());
     for (rule, state) in &states {
         let Some(wanted) = model.rules.get(rule).map(|rule| model.state(rule)) else { continue };
         let is_right = match &wanted {
-            State::Active => state == "active",
+            State::Active => state == "forwards",
             State::Waits(why) => state.strip_prefix("waiting: ") == Some(why),
             State::Either => true,
         };
         wrong.unless(is_right, || format!("rule {rule} is {state:?}, not {wanted:?}"));
     }
 
-    let active = |(rule, _): &(&String, &Rule)| states.get(*rule).is_some_and(|state| state == "active");
+    let active = |(rule, _): &(&String, &Rule)| states.get(*rule).is_some_and(|state| state == "forwards");
     let active: Vec<(&String, &Rule)> = model.rules.iter().filter(active).collect();
     for (name, rule) in &active {
         let Some(shown) = stats.rules.iter().find(|shown| shown.name == **name) else { continue };

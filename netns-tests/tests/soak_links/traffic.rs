@@ -15,7 +15,7 @@ use crate::{model::Model, world::World};
 pub fn of_each_rule(world: &mut World, model: &Model) -> Result<()> {
     let before = world.stats()?;
     let active: BTreeSet<&str> =
-        before.rules.iter().filter(|rule| rule.state == "active").map(|rule| rule.name.as_str()).collect();
+        before.rules.iter().filter(|rule| rule.outcome() == "forwards").map(|rule| rule.name.as_str()).collect();
     let mut wanted: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
     for (name, rule) in &model.rules {
         let is_sent = world.send(rule, model)?;

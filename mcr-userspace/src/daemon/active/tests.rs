@@ -22,7 +22,7 @@ fn active(outputs: Vec<Output>, workers: usize) -> Active {
     let group = Prefix::host(Ipv4Addr::new(239, 1, 1, 1));
     let matcher =
         Match { interface: "in".to_owned(), group, ports: Ports::Exact(5001), source: Prefix::ANY, vlan: None };
-    let rule = Rule { name: "r".to_owned(), matcher, outputs, stall_after: None };
+    let rule = Rule { name: "r".to_owned(), matcher, outputs, stall_after: None, description: None, enabled: true };
     let compiled = Compiled::new(&rule, 1, &vec![0; rule.outputs.len()]).expect("a rule has outputs");
     Active::new(rule, 1, compiled, FlowValue { slot: 0, xsk_base: 0, queues: 1 }, workers)
 }

@@ -38,7 +38,14 @@ fn install(table: &mut Table, slot: u32, group: u8, ports: Ports) {
         dscp: None,
         vlan: crate::rules::rule::Vlan::None,
     };
-    let rule = Rule { name: format!("r{slot}"), matcher: matcher.clone(), outputs: vec![output], stall_after: None };
+    let rule = Rule {
+        name: format!("r{slot}"),
+        matcher: matcher.clone(),
+        outputs: vec![output],
+        stall_after: None,
+        description: None,
+        enabled: true,
+    };
     let compiled = Compiled::new(&rule, IFINDEX, &vec![0; rule.outputs.len()]).expect("a rule has outputs");
     table.install(slot, matcher, compiled, Arc::new(RuleCounters::new(1)));
 }

@@ -19,6 +19,8 @@ fn rule(name: &str, interface: &str, group: &str, ports: Ports, source: &str) ->
         matcher: Match { interface: interface.to_owned(), group, ports, source, vlan: None },
         outputs: vec![to("out", None)],
         stall_after: None,
+        description: None,
+        enabled: true,
     }
 }
 
@@ -101,7 +103,7 @@ proptest! {
                 prop_assert_eq!(set.remove(&gone.name), Some(gone));
                 continue;
             }
-            let new = Rule { name: format!("r{i}"), matcher, outputs: vec![to("out", None)], stall_after: None };
+            let new = Rule { name: format!("r{i}"), matcher, outputs: vec![to("out", None)], stall_after: None, description: None, enabled: true };
             let wanted: Vec<&str> = held.iter().filter(|old| equal_rank_and_shared(&old.matcher, &new.matcher)).map(|old| old.name.as_str()).collect();
             match set.insert(new.clone()) {
                 Ok(_) => prop_assert!(wanted.is_empty(), "{:?} was let in beside {wanted:?}", new.matcher),

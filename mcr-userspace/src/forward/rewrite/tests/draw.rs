@@ -106,7 +106,17 @@ pub(super) fn rules(packet: Packet) -> impl Strategy<Value = (Packet, Rule)> {
                 // VLAN ID 0 is no VLAN.
                 vlan: packet.tag.map(|(_, _, id)| id).filter(|id| *id != 0),
             };
-            (packet.clone(), Rule { name: "r".to_owned(), matcher, outputs: vec![output], stall_after: None })
+            (
+                packet.clone(),
+                Rule {
+                    name: "r".to_owned(),
+                    matcher,
+                    outputs: vec![output],
+                    stall_after: None,
+                    description: None,
+                    enabled: true,
+                },
+            )
         })
 }
 

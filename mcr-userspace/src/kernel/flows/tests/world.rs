@@ -168,7 +168,14 @@ pub(super) fn rule(name: &str, matcher: &Match) -> Rule {
         dscp: None,
         vlan: OutputVlan::None,
     };
-    Rule { name: name.to_owned(), matcher: matcher.clone(), outputs: vec![output], stall_after: None }
+    Rule {
+        name: name.to_owned(),
+        matcher: matcher.clone(),
+        outputs: vec![output],
+        stall_after: None,
+        description: None,
+        enabled: true,
+    }
 }
 
 impl World {
