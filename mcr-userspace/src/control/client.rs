@@ -81,7 +81,7 @@ impl Client {
             Request::RuleAdd { .. } | Request::RuleDel { .. } | Request::Reload { .. } => LONG_PATIENCE,
             _ => PATIENCE,
         };
-        let mut line = serde_json::to_vec(request).map_err(|error| ClientError::unavailable(error))?;
+        let mut line = serde_json::to_vec(request).map_err(ClientError::unavailable)?;
         line.push(b'\n');
         // A daemon that closed at once has said why: its last line is still there to be read.
         let sent = self.reader.get_mut().write_all(&line);

@@ -30,7 +30,7 @@ pub enum Request {
     /// Adds one rule. Answer: [`Response::RuleAdded`].
     RuleAdd {
         /// The rule as typed.
-        rule: RuleSpec,
+        rule: Box<RuleSpec>,
         /// Accept interfaces that do not exist yet.
         #[serde(default)]
         wait: bool,
