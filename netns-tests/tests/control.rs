@@ -83,7 +83,13 @@ fn what_is_refused_changes_nothing() -> Result<()> {
     let state = || -> Result<_> {
         let mut stats = daemon.stats_at_rest()?;
         stats.uptime_seconds = 0.0;
-        Ok((daemon.done(&["--json", "rule", "list"])?, stats))
+        let mut listed: serde_json::Value = serde_json::from_str(&daemon.done(&["--json", "rule", "list"])?)?;
+        // Time makes a rule idle, and no request.
+        stats.rules.iter_mut().for_each(|rule| (rule.state, rule.state_reason) = Default::default());
+        for rule in listed.as_array_mut().into_iter().flatten().filter_map(|rule| rule.as_object_mut()) {
+            rule.retain(|key, _| !key.starts_with("state"));
+        }
+        Ok((listed, stats))
     };
     let before = state()?;
 
@@ -211,7 +217,7 @@ fn a_bad_file_changes_nothing() -> Result<()> {
     let (network, daemon) = chain(2)?;
     fs::write(daemon.files().config(), BAD)?;
     for line in ["reload --dry-run", "reload"] {
-        let finished = daemon.ctl(&words(line))?.exited(1)?;
+        let finished = daemon.ctl(&words(line))?.exited(2)?;
         assert!(finished.stderr.contains("10.0.0.1"), "{}", finished.told());
     }
     daemon.signal(nix::sys::signal::Signal::SIGHUP)?;

@@ -125,7 +125,12 @@ fn add_request(args: &AddArgs) -> Result<Request, Failure> {
         problems.extend(wrong);
     }
     if problems.is_empty() {
-        return Ok(Request::RuleAdd { rule: Box::new(rule), wait: args.wait, replace: args.replace, persist: args.persist });
+        return Ok(Request::RuleAdd {
+            rule: Box::new(rule),
+            wait: args.wait,
+            replace: args.replace,
+            persist: args.persist,
+        });
     }
     let lines = problems.iter().map(|problem| format!("mcrctl: {}: {}", args.flag(&problem.key), problem.message));
     Err(Failure::Refused(ErrorCode::Invalid, lines.collect()))
