@@ -12,6 +12,7 @@ use super::{
     survey::{Obstacle, Seen},
 };
 use crate::{
+    control::protocol::{Event, EventKind},
     forward::{
         counters::OutputCounters,
         mailbox::Command,
@@ -145,10 +146,15 @@ impl State {
         self.judge_zero_copy();
         // Before rules wake: an interface that was away for a moment may be back under its index, and has no memberships.
         self.members.tick();
+        for news in self.members.news() {
+            let event = Event::now(EventKind::Membership).interface(&news.interface);
+            self.journal.note(event.change(None, Some(news.new)).reason(news.what));
+        }
         self.wake_waiting(has_news);
         self.say_expired();
         self.say_oversize();
         self.follow_links();
+        self.follow_modes();
         self.note_standings();
         if let Err(error) = self.flows.tidy() {
             log::error!("tidying the kernel's table of shapes: {error}");
@@ -162,9 +168,9 @@ impl State {
             let expired = |output: &OutputCounters| output.dropped[OutputDrop::TtlExpired as usize].get() > 0;
             if active.counters.iter().any(|counters| counters.outputs.iter().any(expired)) {
                 live.said_expired = true;
-                log::warn!(
-                    "rule {name}: packets come with a TTL that ends here (1, or 0) and are dropped (ttl_expired); raise the sender's TTL, or set ttl=N at the output"
-                );
+                let told = "packets come with a TTL that ends here (1, or 0) and are dropped (ttl_expired); raise the sender's TTL, or set ttl=N at the output";
+                log::warn!("rule {name}: {told}");
+                self.journal.note(Event::now(EventKind::Alarm).rule(name).reason(told.to_owned()));
             }
         }
     }

@@ -198,7 +198,7 @@ impl State {
             }
             let frame_size = interface.frame_size;
             if facts(&now, frame_size) != facts(&interface.nic, frame_size) {
-                log::info!("{}: its address, MAC or MTU has changed", place.name);
+                log::info!("{}: {}", place.name, changes(&interface.nic, &now));
                 for handle in &fleet.handles {
                     handle.post.send(Command::Update { id, facts: facts(&now, frame_size) });
                 }
@@ -281,6 +281,23 @@ impl State {
             doubts.prune(|name| interfaces.place(name).is_some());
         }
     }
+}
+
+/// What of an interface has changed that outputs use: `MTU 1500 -> 100`.
+fn changes(before: &Nic, now: &Nic) -> String {
+    let mut changes = Vec::new();
+    let address = |nic: &Nic| nic.address.map_or("none".to_owned(), |address| address.to_string());
+    if before.address != now.address {
+        changes.push(format!("address {} -> {}", address(before), address(now)));
+    }
+    if before.mtu != now.mtu {
+        changes.push(format!("MTU {} -> {}", before.mtu, now.mtu));
+    }
+    if before.mac != now.mac {
+        let mac = |nic: &Nic| nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+        changes.push(format!("MAC {} -> {}", mac(before), mac(now)));
+    }
+    changes.join(", ")
 }
 
 /// Whether a rule or a flag names an interface so.

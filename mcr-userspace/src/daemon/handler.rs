@@ -6,6 +6,7 @@ use std::{path::Path, time::Duration};
 use super::{
     journal,
     retire::Shared,
+    standing::Standing,
     state::{Live, State},
     survey::{Obstacle, Seen},
 };
@@ -16,7 +17,7 @@ use crate::{
         protocol::{
             ChangeView,
             ErrorCode::{self, Missing, NotFound, Unavailable},
-            Request, Response,
+            Request, Response, RuleState,
         },
         server::Handler,
     },
@@ -203,6 +204,7 @@ impl State {
             before.into_iter().for_each(|active| self.retire(active));
             return Ok(Entered { rule, old, warnings });
         }
+        let mut is_lacking = false;
         let seen = &mut Seen::default();
         // What can be refused beforehand changes nothing.
         let mut prepared = self.survey(&rule, seen).map(|survey| survey.lacking);
@@ -213,6 +215,7 @@ impl State {
             (Some(why), _) => Err(why),
             (None, Err(obstacle)) => Ok(Err(obstacle)),
             (None, Ok(lacking)) => {
+                is_lacking = !lacking.is_empty();
                 warnings.extend(lacking.iter().map(|lack| format!("rule {}: an output waits: {lack}", rule.name)));
                 self.start(&rule, live.lineage).map(Ok).map_err(|error| (Unavailable, format!("{error:#}")))
             }
@@ -231,6 +234,11 @@ impl State {
         self.live.insert(rule.name.clone(), live);
         before.into_iter().for_each(|active| self.retire(active));
         warnings.extend(self.members.warning(&rule.matcher, self.options.membership(&rule.matcher.interface)));
+        self.follow_links();
+        let Standing { state, reason } = self.standing(&rule);
+        if state == RuleState::Degraded && !is_lacking {
+            warnings.push(format!("rule {} is degraded: {}", rule.name, reason.unwrap_or_default()));
+        }
         if self.live.get(&rule.name).is_some_and(|live| live.active.is_some()) {
             warnings.extend(self.not_served(&rule).into_iter().map(|own| own.text));
         }

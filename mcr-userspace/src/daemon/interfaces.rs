@@ -118,6 +118,8 @@ pub struct Place {
     pub refused: Option<Refusal>,
     /// Its link, when it was last looked at.
     pub link: Link,
+    /// The mode that was last told of.
+    pub mode: Option<String>,
     /// What the program counted here on those that had the name before, less what it had counted on this one before it got the name.
     before: [u64; Verdict::COUNT],
 }
@@ -130,6 +132,7 @@ impl Place {
             absent: absent(name),
             refused: None,
             link: Link::Absent,
+            mode: None,
             before: Default::default(),
         }
     }

@@ -37,6 +37,23 @@ impl Link {
 }
 
 impl State {
+    /// Tells of the interfaces that were granted another mode than before.
+    pub fn follow_modes(&mut self) {
+        for (_, place) in self.interfaces.iter_mut() {
+            let Some(interface) = place.interface.as_ref().filter(|interface| interface.has_sockets()) else {
+                continue;
+            };
+            let xsk = if interface.zero_copy { "zerocopy" } else { "copy" };
+            let now = format!("XDP {}, AF_XDP {xsk}", interface.attachment);
+            if place.mode.as_ref() != Some(&now) {
+                let reason = Some(interface.reason.clone()).filter(|reason| !reason.is_empty());
+                let event = Event::now(EventKind::Mode).interface(&place.name);
+                self.journal.note(event.change(place.mode.as_deref(), Some(&now)).reason(reason));
+                place.mode = Some(now);
+            }
+        }
+    }
+
     /// Asks for the links, and tells of those that have changed.
     pub fn follow_links(&mut self) {
         let mut changed = Vec::new();

@@ -8,13 +8,13 @@ pub mod vlans;
 mod rejoin;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
 use ears::{Ears, Listening};
-use interface::{Host, Interface, Need};
+use interface::{Host, Interface, Need, News};
 use rejoin::Rejoin;
 
 use crate::{
@@ -35,6 +35,8 @@ pub struct Members {
     /// The interfaces on which they are, by index.
     rejoins: BTreeMap<u32, Rejoin>,
     ears: Ears,
+    /// What has happened since it was last asked for.
+    news: Vec<News>,
     /// Warnings that the log has told, as long as they hold.
     said: BTreeSet<String>,
 }
@@ -81,6 +83,7 @@ impl Members {
         self.listen(now);
         let vlans = &self.host.vlans;
         let mut warnings: BTreeSet<String> = self.interfaces.values().flat_map(|of| of.warnings(vlans)).collect();
+        warnings.extend(self.interfaces.values().filter_map(Interface::unasked));
         warnings.extend(self.unrepeated());
         warnings.extend(self.unheard());
         for warning in warnings.difference(&self.said) {
@@ -96,7 +99,13 @@ impl Members {
             going.extend(interface.let_go());
         }
         self.host.holders.leave_all(&going);
+        self.news.extend(self.interfaces.values_mut().flat_map(Interface::news));
         self.interfaces.retain(|_, interface| !interface.needed.is_empty());
+    }
+
+    /// What was joined and left since this was last called.
+    pub fn news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     /// Repeats the reports that are due.
@@ -176,8 +185,8 @@ impl Members {
     }
 
     /// How many of the kernel's users of a group on an interface are of this daemon.
-    pub fn users(&self, ifindex: u32, group: Ipv4Addr) -> usize {
-        self.host.holders.users(ifindex, group)
+    pub fn users(&self, ifindex: u32) -> HashMap<Ipv4Addr, usize> {
+        self.host.holders.users(ifindex)
     }
 
     /// Every membership and its state; of the rule that matches so, where one is given.
@@ -195,6 +204,9 @@ impl Members {
     pub fn warning(&self, matcher: &Match, how: config::Membership) -> Option<String> {
         let interface = self.interfaces.values().find(|interface| interface.name == matcher.interface)?;
         let need = need(matcher, how)?;
+        if need.membership == Membership::All {
+            return interface.unasked();
+        }
         interface.warning(&need, &self.host.vlans).or_else(|| self.ears.on(interface.joined_on(&need)?)?.warning())
     }
 
@@ -202,12 +214,7 @@ impl Members {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for interface in self.interfaces.values() {
-            if interface.wants_all() {
-                warnings.push(format!(
-                    "{} takes every group that reaches it, and asks for none of those that no rule names one by one: a switch that snoops IGMP needs a static multicast-router port to it",
-                    interface.name
-                ));
-            }
+            warnings.extend(interface.unasked());
             warnings.extend(interface.warnings(&self.host.vlans));
         }
         warnings.extend(self.unrepeated());

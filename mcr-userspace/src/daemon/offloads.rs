@@ -64,12 +64,12 @@ impl Offloads {
         }
     }
 
-    /// Why tags are, or may be, invisible to `rules`, each in one line.
-    pub fn warnings(&self, rules: &RuleSet) -> Vec<String> {
+    /// Why tags are, or may be, invisible to `rules`, each in one line; `shows_tags` tells where tagged packets have matched.
+    pub fn warnings(&self, rules: &RuleSet, shows_tags: impl Fn(&str) -> bool) -> Vec<String> {
         let links = link::all().unwrap_or_default();
         let of = |name: &String| {
             let needed = rules.iter().any(|rule| rule.matcher.interface == *name && needs_tags(rule));
-            let perhaps = needed.then(|| hint_of(name, &links)).flatten();
+            let perhaps = (needed && !shows_tags(name)).then(|| hint_of(name, &links)).flatten();
             stripped(name).into_iter().chain(kept_beside(name, &links)).chain(perhaps)
         };
         self.ingresses.keys().flat_map(of).collect()

@@ -2,7 +2,7 @@
 //! sends goes to the wire past the host's own sockets; and what the host itself sends does not come in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use crate::{
     rules::{
         reach::{last_address, sent_groups, sent_vlan},
         rule::{Prefix, Rule},
+        value::LINK_LOCAL,
     },
 };
 
@@ -47,12 +48,16 @@ impl Others {
     }
 
     /// One within `groups` that others have joined on an interface; `own` tells how many of a group's sockets are mcrd's.
-    fn find(&mut self, ifindex: u32, groups: Prefix, own: impl Fn(Ipv4Addr) -> usize) -> Option<Ipv4Addr> {
+    fn find(&mut self, ifindex: u32, groups: Prefix, own: impl Fn() -> HashMap<Ipv4Addr, usize>) -> Option<Ipv4Addr> {
         let others = self.groups.entry(ifindex).or_insert_with(|| {
             let joined = self.joined.get(&ifindex).map(|joined| joined.groups.as_slice()).unwrap_or_default();
-            joined.iter().filter(|(group, users)| *users > own(*group)).map(|(group, _)| *group).collect()
+            let own = own();
+            let is_others = |(group, users): &&(Ipv4Addr, usize)| *users > own.get(group).copied().unwrap_or_default();
+            joined.iter().filter(is_others).map(|(group, _)| *group).collect()
         });
-        others.range(groups.address..=last_address(groups)).next().copied()
+        // Every host joins groups of the link itself (224.0.0.1), which are never forwarded.
+        let mut within = others.range(groups.address..=last_address(groups));
+        within.find(|group| !LINK_LOCAL.contains(**group)).copied()
     }
 }
 
@@ -60,6 +65,11 @@ impl State {
     /// Those that `rule`, which forwards, does not serve.
     pub fn not_served(&mut self, rule: &Rule) -> Vec<OwnHostView> {
         self.others.look();
+        self.not_served_now(rule)
+    }
+
+    /// The same by what is known of others.
+    fn not_served_now(&mut self, rule: &Rule) -> Vec<OwnHostView> {
         let matcher = &rule.matcher;
         let mut all = Vec::new();
         let mut note = |kind, interface: &str, group: Ipv4Addr, port: Option<u16>, text: String| {
@@ -69,7 +79,7 @@ impl State {
         if let Some((_, ingress)) = interfaces.find(&matcher.interface)
             && let Some((on, name)) = members.place(ingress.nic.ifindex, matcher)
         {
-            if let Some(group) = others.find(on, matcher.group, |group| members.users(on, group)) {
+            if let Some(group) = others.find(on, matcher.group, || members.users(on)) {
                 let text = format!(
                     "a receiver on this host has joined {group} on {name}: matched packets are taken from the host, so it no longer sees them"
                 );
@@ -96,7 +106,7 @@ impl State {
             else {
                 continue;
             };
-            let found = others.find(on, sent_groups(matcher, output), |group| members.users(on, group));
+            let found = others.find(on, sent_groups(matcher, output), || members.users(on));
             if let Some(group) = found.filter(|group| met.insert((on, *group))) {
                 let text = format!(
                     "a receiver on this host has joined {group} on {name}: what an output sends there leaves by {name} past the host, so it does not get that; run the receiver in a network namespace behind a veth pair, and add an output to the host's end"
@@ -109,8 +119,9 @@ impl State {
 
     /// Those that rules which forward do not serve.
     pub fn own_host(&mut self) -> Vec<OwnHostView> {
-        let active = self.live.values().filter_map(|live| live.active.clone());
-        active.collect::<Vec<_>>().iter().flat_map(|active| self.not_served(&active.rule)).collect()
+        self.others.look();
+        let active: Vec<_> = self.live.values().filter_map(|live| live.active.clone()).collect();
+        active.iter().flat_map(|active| self.not_served_now(&active.rule)).collect()
     }
 }
 

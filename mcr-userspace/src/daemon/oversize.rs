@@ -3,7 +3,10 @@
 use mcr_common::counter::RuleDrop;
 
 use super::{fit::largest_mtu, interfaces::Interface, state::State};
-use crate::kernel::program::Attachment;
+use crate::{
+    control::protocol::{Event, EventKind},
+    kernel::program::Attachment,
+};
 
 impl State {
     /// Looks at every rule's `oversize`.
@@ -16,9 +19,9 @@ impl State {
             live.said_oversize = true;
             let ingress = &active.rule.matcher.interface;
             let remedy = self.interfaces.find(ingress).map(|(_, interface)| remedy(interface)).unwrap_or_default();
-            log::warn!(
-                "rule {name}: packets on {ingress} are longer than a frame takes and are dropped (oversize){remedy}"
-            );
+            let told = format!("packets on {ingress} are longer than a frame takes and are dropped (oversize){remedy}");
+            log::warn!("rule {name}: {told}");
+            self.journal.note(Event::now(EventKind::Alarm).rule(name).reason(told));
         }
     }
 }

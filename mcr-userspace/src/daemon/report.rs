@@ -141,9 +141,16 @@ impl State {
             .chain(absent)
             .chain(faults)
             .chain(unfit)
-            .chain(self.offloads.warnings(&self.set))
+            .chain(self.offloads.warnings(&self.set, |name| self.shows_tags(name)))
             .chain(self.members.warnings())
             .collect()
+    }
+
+    /// Whether tagged packets have matched on an interface.
+    fn shows_tags(&self, interface: &str) -> bool {
+        let rules = self.set.iter().filter(|rule| rule.matcher.vlan.is_some() && rule.matcher.interface == interface);
+        let mut lives = rules.filter_map(|rule| self.live.get(&rule.name));
+        lives.any(|live| live.hearing.silence(Instant::now()).is_some())
     }
 
     /// Why an output of an active rule cannot send now.

@@ -153,9 +153,14 @@ impl Holders {
         }
     }
 
-    /// How many sockets hold something of `group` on the interface: as many users of it has the kernel (/proc/net/igmp) from here.
-    pub fn users(&self, ifindex: u32, group: Ipv4Addr) -> usize {
-        self.groups.iter().chain(&self.sources).filter(|holder| holder.held.contains_key(&(ifindex, group))).count()
+    /// How many sockets hold something of each group on the interface: as many users of it has the kernel (/proc/net/igmp) from here.
+    pub fn users(&self, ifindex: u32) -> HashMap<Ipv4Addr, usize> {
+        let held = self.groups.iter().chain(&self.sources).flat_map(|holder| holder.held.keys());
+        let mut users = HashMap::new();
+        for (_, group) in held.filter(|(on, _)| *on == ifindex) {
+            *users.entry(*group).or_default() += 1;
+        }
+        users
     }
 }
 

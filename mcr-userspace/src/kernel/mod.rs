@@ -19,6 +19,7 @@ pub mod btf;
 pub mod skb;
 pub mod program;
 pub mod words;
+mod xdp_log;
 pub mod places;
 pub mod flows;
 pub mod version;

@@ -8,7 +8,6 @@ use std::{
         AtomicU64,
         Ordering::{Acquire, Relaxed},
     },
-    thread,
 };
 
 use anyhow::Context;
@@ -20,7 +19,6 @@ use aya::{
         xdp::{XdpError, XdpLinkId},
     },
 };
-use aya_log::EbpfLogger;
 use mcr_common::{
     counter::Verdict,
     flow::{FlowCount, FlowKey, FlowValue, InterfaceFacts, Shape},
@@ -33,6 +31,7 @@ use super::{
     places::{Memory, Places},
     skb,
     words::Words,
+    xdp_log,
 };
 
 /// Words of a slot's counters, packets and bytes.
@@ -121,7 +120,7 @@ impl Program {
             anyhow::Ok(ebpf)
         };
         let mut ebpf = load_with(skb::offsets(), load)?;
-        log_lines(&mut ebpf)?;
+        xdp_log::carry_over(&mut ebpf)?;
 
         let mut take = |name| ebpf.take_map(name).unwrap_or_else(|| panic!("the object has the map {name}"));
         let Map::Array(table) = take("TABLE") else { anyhow::bail!("the object's map TABLE is no array") };
@@ -265,20 +264,6 @@ fn whole([packets, bytes]: &[AtomicU64; COUNT]) -> FlowCount {
         before = now;
     }
     before
-}
-
-/// Lets a thread carry the program's log lines over to `log`. It ends with the process.
-fn log_lines(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    let mut logger = EbpfLogger::init(ebpf)?;
-    thread::Builder::new().name("mcr-xdp-log".into()).spawn(move || {
-        loop {
-            let mut ready = libc::pollfd { fd: logger.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: one valid `pollfd`, and a descriptor that lives as long as the logger.
-            unsafe { libc::poll(&mut ready, 1, -1) };
-            logger.flush();
-        }
-    })?;
-    Ok(())
 }
 
 /// The errno at the root of a chain of errors.

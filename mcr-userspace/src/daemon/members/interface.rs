@@ -51,6 +51,21 @@ pub struct Interface {
     beyond: BTreeSet<Need>,
     /// Why each of these is not held.
     failed: BTreeMap<Need, Why>,
+    /// Those of which it has been told that they are not held.
+    told_failed: BTreeSet<Need>,
+    /// What has happened since it was last asked for.
+    news: Vec<News>,
+}
+
+/// A change of a membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// The rules' interface.
+    pub interface: String,
+    /// `joined`, `left` or `failed`.
+    pub new: &'static str,
+    /// The group, its source and VLAN; and why it failed.
+    pub what: String,
 }
 
 /// Why a membership is not held.
@@ -65,8 +80,8 @@ impl Interface {
     /// One without any.
     pub fn new(ifindex: u32) -> Self {
         let (needed, held, failed) = Default::default();
-        let (lingering, beyond) = Default::default();
-        Self { ifindex, name: String::new(), needed, held, lingering, beyond, failed }
+        let (lingering, beyond, told_failed, news) = Default::default();
+        Self { ifindex, name: String::new(), needed, held, lingering, beyond, failed, told_failed, news }
     }
 
     /// Whether every group is to be taken.
@@ -132,6 +147,16 @@ impl Interface {
         self.held.keys().filter_map(vlan).map(|vlan| (vlan.ifindex, vlan.name.clone())).collect()
     }
 
+    /// What users should know where every group is taken in.
+    pub fn unasked(&self) -> Option<String> {
+        let name = &self.name;
+        self.wants_all().then(|| {
+            format!(
+                "{name} takes every group that reaches it, and sends no IGMP report for a group prefix: a switch that snoops IGMP needs a static multicast-router port to {name}"
+            )
+        })
+    }
+
     /// What users should know of what is needed, each line once.
     pub fn warnings(&self, vlans: &Vlans) -> BTreeSet<String> {
         let needed = (self.has_vlans() || !self.failed.is_empty()).then(|| self.needed.keys());
@@ -171,11 +196,31 @@ impl Interface {
         match self.join(need, host) {
             Ok(on) => {
                 self.held.insert(need, on);
+                self.told_failed.remove(&need);
+                self.note("joined", &need, String::new());
             }
             Err(why) => {
+                if self.told_failed.insert(need) {
+                    let why = match &why {
+                        Why::NoVlan(vlan) => format!(": no interface in VLAN {vlan}"),
+                        Why::Refused(error) => format!(": {error}"),
+                    };
+                    self.note("failed", &need, why);
+                }
                 self.failed.insert(need, why);
             }
         }
+    }
+
+    fn note(&mut self, new: &'static str, need: &Need, why: String) {
+        let vlan = need.vlan.map(|vlan| format!(" in VLAN {vlan}")).unwrap_or_default();
+        let what = format!("{}{vlan}{why}", shown(&need.membership));
+        self.news.push(News { interface: self.name.clone(), new, what });
+    }
+
+    /// What has happened since this was last called.
+    pub fn news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     /// The interface on which it is joined then.
@@ -209,6 +254,7 @@ impl Interface {
     /// Needs one less; one of those beyond takes its place.
     pub fn let_linger(&mut self, need: Need, host: &mut Host) {
         self.failed.remove(&need);
+        self.told_failed.remove(&need);
         self.beyond.remove(&need);
         if need != ALL && self.held.contains_key(&need) {
             self.lingering.insert(need);
@@ -249,6 +295,9 @@ impl Interface {
     /// Holds no more of what nothing needs: what is to be left, by interface.
     pub fn let_go(&mut self) -> Vec<(u32, Membership)> {
         let going = std::mem::take(&mut self.lingering);
+        for need in &going {
+            self.note("left", need, String::new());
+        }
         going.iter().filter_map(|need| Some((self.held.remove(need)?, need.membership))).collect()
     }
 }
