@@ -12,6 +12,7 @@ pub mod steered;
 pub mod lookup;
 pub mod places;
 pub mod counter;
+pub mod unmatched;
 pub mod checksum;
 pub mod limits;
 #[cfg(feature = "user")]

@@ -4,6 +4,7 @@
 use crate::{
     flow::{FlowKey, FlowValue, InterfaceFacts, Shape},
     skb::Offsets,
+    unmatched::UnmatchedKey,
 };
 
 // SAFETY: each is `repr(C)`, made of integers alone, without padding, and valid for every bit pattern that the kernel or this
@@ -17,3 +18,5 @@ unsafe impl aya::Pod for Shape {}
 unsafe impl aya::Pod for InterfaceFacts {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Offsets {}
+// SAFETY: as above.
+unsafe impl aya::Pod for UnmatchedKey {}

@@ -6,6 +6,7 @@ mod packet;
 mod maps;
 mod find;
 mod generic;
+mod record;
 mod steer;
 mod count;
 mod object;

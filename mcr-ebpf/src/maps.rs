@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuHashMap, XskMap},
+    maps::{Array, HashMap, LruPerCpuHashMap, PerCpuHashMap, XskMap},
 };
 use mcr_common::{
     counter::Verdict,
@@ -10,6 +10,7 @@ use mcr_common::{
     limits::{DEFAULT_RULES, GROUP_SHAPES, MAX_INTERFACES, MAX_SOCKETS, SHAPE_BANKS, TABLE_SHAPES},
     lookup::FlowTable,
     places::{self, BLOCK, Blocks, Head, Layout},
+    unmatched::{MAX_UNMATCHED, UnmatchedKey},
 };
 
 /// linux/bpf.h: entries are allocated as they are inserted.
@@ -52,6 +53,14 @@ pub static VERDICTS: PerCpuHashMap<u32, [u64; Verdict::COUNT]> = PerCpuHashMap::
 /// Slots whose fragments have been spoken of.
 #[map]
 pub static FRAGMENT_SAID: Array<u32> = Array::with_max_entries(DEFAULT_RULES, 0);
+
+/// Whether anybody asks for what no rule takes: 0 or 1. Read of such packets alone.
+#[map]
+pub static RECORDING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Packets that no rule takes, by what they are, while somebody asks. Each CPU has a count of its own.
+#[map]
+pub static UNMATCHED: LruPerCpuHashMap<UnmatchedKey, u64> = LruPerCpuHashMap::with_max_entries(MAX_UNMATCHED, 0);
 
 /// The sockets of each interface's queues, from the interface's `xsk_base` on.
 #[map]

@@ -22,6 +22,7 @@ use crate::{
     generic::{self, Content},
     maps::{FRAGMENT_SAID, INTERFACES, Rules, XSKS},
     packet::Frame,
+    record,
 };
 
 /// Decides on the packet and, where a rule takes it, sets the redirect up.
@@ -31,10 +32,13 @@ pub fn steer(ctx: &XdpContext) -> Verdict {
     let ifindex = ctx.ingress_ifindex() as u32;
     match parse(&frame) {
         Parsed::Other => Verdict::PassNoRule,
-        Parsed::Fragment(datagram) => not_taken(ctx, ifindex, &datagram, true),
+        Parsed::Fragment(datagram) => record::passed(ifindex, &datagram, not_taken(ctx, ifindex, &datagram, true)),
         Parsed::Datagram(datagram) => match Rules::now().and_then(|rules| find(rules, ifindex, &datagram)) {
-            Some(rule) => redirect(ctx, rule, &frame, &datagram),
-            None => not_taken(ctx, ifindex, &datagram, false),
+            Some(rule) => match redirect(ctx, rule, &frame, &datagram) {
+                Verdict::Steered => Verdict::Steered,
+                verdict => record::passed(ifindex, &datagram, verdict),
+            },
+            None => record::passed(ifindex, &datagram, not_taken(ctx, ifindex, &datagram, false)),
         },
     }
 }
