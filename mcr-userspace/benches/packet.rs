@@ -18,6 +18,7 @@ use mcr_common::{
 };
 use mcr_userspace::{
     forward::{
+        capture::{Copies, Followed, Points, Seen, Tap, Taps},
         counters::RuleCounters,
         plan::{EgressFacts, plan},
         rewrite::rewrite,
@@ -178,6 +179,45 @@ fn whole(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What those who capture cost a packet where it is counted: nobody; somebody who captures other rules; somebody who takes it.
+fn capture(criterion: &mut Criterion) {
+    /// Both ends of a tap on slot 0.
+    fn tapped() -> (Taps, Copies) {
+        let (tap, copies) = Tap::new(1, 65_535, 1 << 20);
+        let mut taps = Taps::default();
+        taps.add(tap);
+        let points = Points { received: true, sent: true, dropped: true };
+        taps.follow(1, 0, Arc::new(Followed::new(0, points, 1)));
+        (taps, copies)
+    }
+    let note = |taps: &mut Option<&mut Taps>, slot: u32, packet: &[u8]| {
+        if let Some(taps) = taps {
+            taps.note(slot, Seen::In, packet, packet.len());
+        }
+    };
+    let mut group = criterion.benchmark_group("capture, a packet");
+    group.throughput(Throughput::Elements(1));
+    let packet = packet(256);
+    let mut nobody = black_box(None);
+    group.bench_function("nobody", |bencher| bencher.iter(|| note(black_box(&mut nobody), 0, black_box(&packet))));
+    let (mut taps, mut copies) = tapped();
+    let mut tapped = Some(&mut taps);
+    group.bench_function("of another rule", |bencher| {
+        bencher.iter(|| note(black_box(&mut tapped), 1, black_box(&packet)));
+    });
+    // The daemon's part is timed with it: without it the ring would be full.
+    group.bench_function("copied, and taken from the ring", |bencher| {
+        bencher.iter(|| {
+            note(black_box(&mut tapped), 0, black_box(&packet));
+            let head = copies.peek().expect("it was copied");
+            copies.take(&head, |parts| {
+                black_box(parts);
+            });
+        });
+    });
+    group.finish();
+}
+
 /// The program's own time as the kernel tells it (`BPF_PROG_TEST_RUN`), once for each packet: what it writes before one would meet the
 /// next. Both include the kernel's clock; a unicast packet is the host's own.
 fn program(criterion: &mut Criterion) {
@@ -217,6 +257,7 @@ fn all(criterion: &mut Criterion) {
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "a network namespace of our own needs root");
     steps(criterion);
     whole(criterion);
+    capture(criterion);
     program(criterion);
 }
 

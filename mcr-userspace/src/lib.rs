@@ -1,6 +1,7 @@
 //! The library behind `mcrd`, `mcrctl` and `mcrprobe`, in the order in which control and packets flow.
 
 pub mod memory;
+pub mod pcapng;
 pub mod config;
 pub mod rules;
 pub mod control;
@@ -11,3 +12,4 @@ pub mod forward;
 pub mod daemon;
 pub mod doctor;
 pub mod probe;
+pub mod usage;

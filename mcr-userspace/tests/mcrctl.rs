@@ -20,11 +20,13 @@ fn rules_are_added_listed_shown_and_deleted() {
     let add = "rule add --in veth1 --group 239.1.1.1 --port 5001 --out veth2,group=239.10.1.1,port=6001,ttl=16";
     let add: Vec<&str> = add.split(' ').collect();
     assert_eq!(daemon.mcrctl(&add), (0, "veth1:239.1.1.1:5001\n".into(), String::new()));
-    let (code, _, error) = daemon.mcrctl(&add);
+    let mut other = add.clone();
+    other.extend(["--name", "veth1:239.1.1.1:5001", "--stall-after", "5s"]);
+    let (code, _, error) = daemon.mcrctl(&other);
     assert_eq!((code, error.lines().count()), (1, 1), "{error}");
     assert_eq!(daemon.mcrctl(&[&add[..], &["--replace"]].concat()).0, 0);
     let (code, list, _) = daemon.mcrctl(&["rule", "list"]);
-    assert!(code == 0 && list.contains("veth2,group=239.10.1.1,port=6001,source=interface,ttl=16,vlan=none"), "{list}");
+    assert!(code == 0 && list.contains("veth2,group=239.10.1.1,port=6001,ttl=16"), "{list}");
     assert!(!list.contains('\x1b'), "no colour but on a terminal");
     let (_, shown, _) = daemon.mcrctl(&["--json", "rule", "show", "veth1:239.1.1.1:5001"]);
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
@@ -115,6 +117,9 @@ fn files_are_checked_with_no_daemon() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     for example in fs::read_dir(&examples).expect("examples") {
         let path = example.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
         let (code, _, error) = mcrctl(&["check", path.to_str().expect("a plain path")]);
         assert_eq!((code, error.as_str()), (0, ""), "{}", path.display());
     }

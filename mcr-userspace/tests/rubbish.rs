@@ -275,7 +275,7 @@ fn of_very_many_errors_the_first_are_told_and_the_rest_counted() {
     let (_directory, path) = file(&text);
     let (code, lines) = check(&path);
     assert_eq!((code, lines.len()), (2, 1001));
-    assert_eq!(lines[1000], format!("{}: and 14000 more errors; mend these first", path.display()));
+    assert_eq!(lines[1000], format!("{}: and 14000 more errors; fix these first", path.display()));
     let places: Vec<&str> = lines[..3].iter().filter_map(|line| line.split(": ").nth(1)).collect();
     assert_eq!(places, ["rule[0].match.group", "rule[0].match.port", "rule[0].output[0].ttl"]);
 }

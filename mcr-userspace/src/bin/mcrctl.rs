@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    mcr_userspace::ctl::run(mcr_userspace::ctl::Cli::parse())
+    let in_json = std::env::args_os().any(|word| word == "--json");
+    mcr_userspace::ctl::run(mcr_userspace::usage::parse(in_json))
 }

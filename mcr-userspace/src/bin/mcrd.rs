@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, sync::OnceLock};
 
-use clap::Parser;
 use mcr_userspace::{
     daemon::{
         logger::{Log, print_last},
@@ -11,6 +10,7 @@ use mcr_userspace::{
         signals::Signals,
     },
     kernel::descriptors::explained,
+    usage,
 };
 
 /// Set once the command line is read.
@@ -25,8 +25,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let args = Args::parse();
-    let log = match Log::start(args.log_format) {
+    let args: Args = usage::parse(false);
+    let log = match Log::start(args.log_format, args.log_level) {
         Ok(log) => LOG.get_or_init(|| log),
         Err(error) => {
             eprintln!("mcrd: the log: {error}");
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(message) => {
-            log.say(&message);
+            message.lines().for_each(|line| log.say(line));
             ExitCode::from(2)
         }
     };

@@ -16,13 +16,14 @@ use mcr_userspace::probe::{
     recv, send,
     summary::RecvSummary,
     target::{Series, targets},
+    value::{self, Rate},
 };
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Sends numbered, time-stamped multicast streams, or receives them and reports loss, duplication, reordering, latency.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = false)]
+#[command(name = "mcrprobe", version, arg_required_else_help = false)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,12 +48,18 @@ struct Streams {
     /// UDP port of stream 0, and the step to the next stream's (default +1)
     #[arg(long, value_name = "P[+N]")]
     port: Series<u16>,
+    /// Send, or join, in this VLAN: by the host's own interface in it, such as eth0.100
+    #[arg(long, value_name = "VID", value_parser = clap::value_parser!(u16).range(1..=4094))]
+    vlan: Option<u16>,
     /// Number of streams
     #[arg(long, value_name = "N", default_value_t = 1)]
     streams: u32,
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
+    /// No line each second on stderr
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 #[derive(Args)]
@@ -61,11 +68,11 @@ struct SendArgs {
     #[command(flatten)]
     streams: Streams,
     /// Source address; one that is not this machine's needs CAP_NET_ADMIN [default: the interface's]
-    #[arg(long, value_name = "A", value_parser = source)]
-    source_ip: Option<Ipv4Addr>,
-    /// Packets a second over all streams, round robin, in bursts of at most 2 ms
-    #[arg(long, value_name = "PPS", value_parser = clap::value_parser!(u64).range(1..))]
-    rate: u64,
+    #[arg(long, visible_alias = "source-ip", value_name = "A", value_parser = source)]
+    source: Option<Ipv4Addr>,
+    /// Packets a second over all streams: 3000, 1k, 10M; or bits a second of their frames: 40Mbit. Round robin, in bursts of at most 2 ms
+    #[arg(long, value_name = "RATE", value_parser = value::rate)]
+    rate: Rate,
     /// Bytes of the Ethernet frame without FCS, from 60 to the interface's MTU + 14
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range((HEADER + OVERHEAD) as i64..))]
     size: u32,
@@ -78,6 +85,9 @@ struct SendArgs {
     /// IPv4 TTL
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..))]
     ttl: u8,
+    /// IPv4 DSCP: 0 to 63, or a name such as EF, AF41, CS5
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value::dscp)]
+    dscp: u8,
 }
 
 #[derive(Args)]
@@ -85,6 +95,9 @@ struct SendArgs {
 struct RecvArgs {
     #[command(flatten)]
     streams: Streams,
+    /// Join the groups for this source alone (SSM) [default: any source]
+    #[arg(long, value_name = "A", value_parser = source)]
+    source: Option<Ipv4Addr>,
     /// End S seconds after the joins
     #[arg(long, value_name = "S", group = "end", value_parser = seconds)]
     seconds: Option<f64>,
@@ -95,6 +108,14 @@ struct RecvArgs {
     /// End after MS milliseconds without a packet; at least 30 s are waited for the first
     #[arg(long, value_name = "MS", group = "end", value_parser = clap::value_parser!(u64).range(1..))]
     idle: Option<u64>,
+}
+
+impl Streams {
+    /// The interface, or the host's own in the VLAN on it.
+    fn interface(&self) -> Result<Iface> {
+        let iface = Iface::find(&self.iface)?;
+        self.vlan.map_or(Ok(iface.clone()), |vlan| iface.in_vlan(vlan))
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -131,9 +152,10 @@ fn run_send(args: &SendArgs) -> ExitCode {
         Ok(targets) => targets,
         Err(e) => return usage(&e),
     };
+    let rate = args.rate.packets(args.size);
     let total = match (args.count, args.seconds) {
         (Some(count), _) => count,
-        (None, seconds) => Pace::total_in(args.rate, seconds.unwrap_or(0.0)),
+        (None, seconds) => Pace::total_in(rate, seconds.unwrap_or(0.0)),
     };
     if total == 0 {
         return usage("--rate and --seconds together make no packet");
@@ -141,15 +163,17 @@ fn run_send(args: &SendArgs) -> ExitCode {
     if total.div_ceil(targets.len() as u64) > SEQ_END {
         return usage("more than 2^40 packets a stream: the sequence number has no room for it");
     }
-    let sent = Iface::find(&args.streams.iface).and_then(|iface| {
+    let sent = args.streams.interface().and_then(|iface| {
         let plan = send::Plan {
             iface,
-            source: args.source_ip,
+            source: args.source,
             targets,
-            pace: Pace::new(args.rate, total),
+            pace: Pace::new(rate, total),
             timed: args.count.is_none(),
             frame_size: args.size as usize,
             ttl: args.ttl,
+            dscp: args.dscp,
+            live: !args.streams.quiet,
         };
         let summary = send::run(&plan, &*stop_flag()?)?;
         report(&summary, args.streams.json)?;
@@ -169,8 +193,16 @@ fn run_recv(args: &RecvArgs) -> ExitCode {
         Ok(targets) => targets,
         Err(e) => return usage(&e),
     };
-    let received = Iface::find(&args.streams.iface).and_then(|iface| {
-        let plan = recv::Plan { iface, targets, seconds: args.seconds, count: args.count, idle_ms: args.idle };
+    let received = args.streams.interface().and_then(|iface| {
+        let plan = recv::Plan {
+            iface,
+            targets,
+            source: args.source,
+            live: !args.streams.quiet,
+            seconds: args.seconds,
+            count: args.count,
+            idle_ms: args.idle,
+        };
         let summary = recv::run(&plan, &*stop_flag()?, || tell("ready"))?;
         report(&summary, args.streams.json)?;
         Ok(summary)

@@ -1,19 +1,23 @@
 //! The configuration file: read, checked as a whole, and typed.
 
+mod include;
+mod listen;
 mod problem;
 mod read;
 mod reserve;
 mod rule;
 mod sections;
+mod settings;
 mod source;
 mod table;
 
+pub use listen::Listen;
 pub use problem::FileProblem;
-pub use read::{load, parse, text};
+pub use read::{load, parse, parse_edited, text};
 pub use reserve::CpuReserve;
+pub use settings::Difference;
 
 use std::{
-    net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
@@ -28,13 +32,17 @@ use crate::rules::rule::Rule;
 /// Where the daemon listens unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/mcr/mcrd.sock";
 
-/// A file that is in order.
+/// A file that is right, with those that it includes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// What it says.
     pub config: Config,
     /// What its author should know, each one line that begins `FILE:LINE: `.
     pub warnings: Vec<String>,
+    /// The file, and those that it includes.
+    pub files: Vec<PathBuf>,
+    /// For each of `config.rules` the position in `files` of the one that has it; a file's rules stand in its order.
+    pub homes: Vec<usize>,
 }
 
 /// All that a file can say; `default()` is an empty file.
@@ -58,7 +66,7 @@ pub struct Daemon {
     /// The control socket.
     pub control_socket: PathBuf,
     /// Where metrics are served; `None`: nowhere.
-    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<Listen>,
 }
 
 impl Default for Daemon {

@@ -1,15 +1,16 @@
 //! From a path to a checked configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
+use toml::{Spanned, de::DeTable};
 
 use super::{
     Config, FileProblem, Loaded,
+    include::{Included, included},
     problem::Report,
-    rule::{read_rules, set_problems},
+    rule::{Placed, read_rules, set_problems},
     sections::{read_daemon, read_datapath, read_interfaces, read_limits},
-    source::read,
+    source::{Budget, read},
     table::Table,
 };
 
@@ -35,7 +36,8 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<FileProblem>> {
 /// The one problem of a file that cannot be read, or is no text.
 pub fn text(path: &Path) -> Result<String, Vec<FileProblem>> {
     let file = path.display().to_string();
-    read(path).map_err(|(line, message)| vec![FileProblem { file, line, key: String::new(), message }])
+    read(path, &mut Budget::default())
+        .map_err(|(line, message)| vec![FileProblem { file, line, key: String::new(), message, is_unread: line == 0 }])
 }
 
 /// The parser's words on one line, and what they are about where that is short.
@@ -54,13 +56,65 @@ fn head(text: &str) -> Option<&str> {
     Some(head.rfind('\n').map_or(head, |end| &head[..=end]))
 }
 
-/// Checks `text` as the file called `file`.
+/// Checks `text` as the file called `file`, with the files that it includes.
 ///
 /// # Errors
 ///
 /// As [`load`].
 pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<FileProblem>> {
-    let mut report = Report::new(file, text);
+    parse_edited(file, text, &[])
+}
+
+/// [`parse`], where files that it includes say what `edited` has for them.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse_edited(file: &str, text: &str, edited: &[(PathBuf, String)]) -> Result<Loaded, Vec<FileProblem>> {
+    let mut report = Report::default();
+    report.enter(file, text);
+    let Some(root) = toml(text, &mut report) else { return Err(report.into_problems()) };
+    let mut root = Table::root(root.get_ref());
+    let path = Path::new(file);
+    let (mut config, mut rules, included) = read_main(&mut root, path, text, edited, &mut report);
+    let roots = included.iter().map(|included| included_root(included, &mut report)).collect::<Vec<_>>();
+    for (part, root) in roots.iter().filter_map(|(part, root)| Some((*part, root.as_ref()?))) {
+        report.turn_to(part);
+        rules.extend(read_included(root.get_ref(), part, file, &mut report));
+    }
+    let homes = rules.iter().map(|rule| rule.part).collect();
+    config.rules = set_problems(rules, config.limits.rules, &mut report);
+    match report.is_clean() {
+        true => Ok(Loaded {
+            config,
+            warnings: report.into_warnings(),
+            files: [path.to_owned()].into_iter().chain(included.into_iter().map(|included| included.path)).collect(),
+            homes,
+        }),
+        false => Err(report.into_problems()),
+    }
+}
+
+/// All that the main file says, its rules apart, and the files that it includes.
+fn read_main<'a>(
+    root: &mut Table<'a>,
+    path: &Path,
+    text: &str,
+    edited: &[(PathBuf, String)],
+    report: &mut Report,
+) -> (Config, Vec<Placed<'a>>, Vec<Included>) {
+    let included = included(root, path, &mut Budget::of(text), edited, report);
+    let daemon = read_daemon(root.table("daemon", report), report);
+    let datapath = read_datapath(root.table("datapath", report), report);
+    let limits = read_limits(root.table("limits", report), report);
+    let interfaces = read_interfaces(root.tables("interface", usize::MAX, report), report);
+    let rules = read_rules(root.tables("rule", usize::MAX, report), 0, report);
+    root.finish(report);
+    (Config { daemon, datapath, limits, interfaces, rules: Vec::new() }, rules, included)
+}
+
+/// What can be told of a text that is TOML, but for some slips; `None` where it is none, which is reported.
+fn toml<'a>(text: &'a str, report: &mut Report) -> Option<Spanned<DeTable<'a>>> {
     let head = head(text).filter(|head| DeTable::parse_recoverable(head).1.len() > MAX_SYNTAX);
     let (root, errors) = DeTable::parse_recoverable(head.unwrap_or(text));
     for error in errors.iter().take(MAX_SYNTAX) {
@@ -71,21 +125,45 @@ pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<FileProblem>> {
         let least = if head.is_some() { "at least " } else { "" };
         let more = errors.len() - MAX_SYNTAX;
         report.syntax(text.len(), &format!("and {least}{more} more syntax errors: is this TOML?"));
-        return Err(report.into_problems());
+        return None;
     }
+    Some(root)
+}
+
+/// A file that the main one includes, as a part of the report, and what it says.
+fn included_root<'a>(included: &'a Included, report: &mut Report) -> (usize, Option<Spanned<DeTable<'a>>>) {
+    let part = report.enter(&included.file, included.text.as_deref().unwrap_or_default());
+    match &included.text {
+        Ok(text) => (part, toml(text, report)),
+        Err((line, why)) => {
+            report.unread(*line, why.clone());
+            (part, None)
+        }
+    }
+}
+
+/// The rules of an included file, which has nothing else.
+fn read_included<'a>(root: &'a DeTable<'a>, part: usize, main: &str, report: &mut Report) -> Vec<Placed<'a>> {
+    let mut root = Table::root(root);
+    let rules = read_rules(root.tables("rule", usize::MAX, report), part, report);
+    let message = |key: &str| match key {
+        "include" => format!("this file is included by {main}, and includes none itself: name all files there"),
+        _ => format!("this file is included by {main}, and only rules are: move it there"),
+    };
+    root.refuse(&["include", "daemon", "datapath", "limits", "interface"], message, report);
+    root.finish(report);
+    report.bound();
+    rules
+}
+
+/// Every key that is asked for, without positions in arrays.
+#[cfg(test)]
+pub(super) fn known_keys() -> std::collections::BTreeSet<String> {
+    let text = "[[interface]]\n[[rule]]\noutput = [{}]\n";
+    let mut report = Report::default();
+    report.enter("f", text);
+    let root = toml(text, &mut report).expect("TOML");
     let mut root = Table::root(root.get_ref());
-    let daemon = read_daemon(root.table("daemon", &mut report), &mut report);
-    let datapath = read_datapath(root.table("datapath", &mut report), &mut report);
-    let limits = read_limits(root.table("limits", &mut report), &mut report);
-    let interfaces = read_interfaces(root.tables("interface", usize::MAX, &mut report), &mut report);
-    let rules = read_rules(root.tables("rule", usize::MAX, &mut report), &mut report);
-    root.finish(&mut report);
-    let rules = set_problems(rules, limits.rules, &mut report);
-    match report.is_clean() {
-        true => Ok(Loaded {
-            config: Config { daemon, datapath, limits, interfaces, rules },
-            warnings: report.into_warnings(),
-        }),
-        false => Err(report.into_problems()),
-    }
+    read_main(&mut root, Path::new("f"), text, &[], &mut report);
+    report.known
 }

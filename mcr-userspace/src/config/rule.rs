@@ -1,5 +1,7 @@
 //! The `[[rule]]` tables: as typed, then checked each by itself, then together.
 
+use std::collections::HashMap;
+
 use mcr_common::limits::MAX_OUTPUTS;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     table::{At, Table},
 };
 use crate::rules::{
-    check::{Checked, check_rule},
+    check::{Checked, ProblemKind, check_rule},
     lint::Warning,
     rule::Rule,
     set::{Built, RuleSet},
@@ -19,18 +21,20 @@ const OUTPUTS_READ: usize = 16 * MAX_OUTPUTS;
 
 /// A rule that is right by itself, and where it stands.
 pub(super) struct Placed<'a> {
+    /// Its file's position in the report.
+    pub(super) part: usize,
     rule: Rule,
     path: String,
     table: Table<'a>,
 }
 
-/// The rules that are right by themselves.
-pub(super) fn read_rules<'a>(tables: Vec<Table<'a>>, report: &mut Report) -> Vec<Placed<'a>> {
+/// The rules of one file that are right by themselves.
+pub(super) fn read_rules<'a>(tables: Vec<Table<'a>>, part: usize, report: &mut Report) -> Vec<Placed<'a>> {
     let tables = tables.into_iter().enumerate().filter(|(_, table)| table.is_table());
-    tables.filter_map(|(i, table)| read_rule(format!("rule[{i}]"), table, report)).collect()
+    tables.filter_map(|(i, table)| read_rule(part, format!("rule[{i}]"), table, report)).collect()
 }
 
-fn read_rule<'a>(path: String, mut table: Table<'a>, report: &mut Report) -> Option<Placed<'a>> {
+fn read_rule<'a>(part: usize, path: String, mut table: Table<'a>, report: &mut Report) -> Option<Placed<'a>> {
     let before = report.count();
     let spec = read_spec(&mut table, report);
     // A value of the wrong type was told of, and reads as missing in the check.
@@ -39,7 +43,7 @@ fn read_rule<'a>(path: String, mut table: Table<'a>, report: &mut Report) -> Opt
     table.finish(report);
     let placed = match checked {
         Ok(Checked { rule, warnings }) => {
-            let placed = Placed { rule, path, table };
+            let placed = Placed { part, rule, path, table };
             for warning in warnings {
                 let (at, key) = placed.place(&warning.key);
                 report.warning(at, Warning { key, ..warning });
@@ -112,20 +116,33 @@ fn value<T>(at: At<T>) -> T {
     at.value
 }
 
-/// Reports what the rules have against each other, and returns them in the file's order.
+/// Reports what the rules of all files have against each other, and returns them in their order.
 pub(super) fn set_problems(placed: Vec<Placed<'_>>, limit: u32, report: &mut Report) -> Vec<Rule> {
     let rules: Vec<Rule> = placed.iter().map(|placed| placed.rule.clone()).collect();
     match RuleSet::build(limit, rules.clone()) {
         Ok(Built { warnings, .. }) => {
             for (i, warning) in warnings {
                 let (at, key) = placed[i].place(&warning.key);
+                report.turn_to(placed[i].part);
                 report.warning(at, Warning { key, ..warning });
             }
         }
         Err(problems) => {
+            let mut firsts: HashMap<&str, &Placed<'_>> = HashMap::new();
+            for placed in &placed {
+                firsts.entry(&placed.rule.name).or_insert(placed);
+            }
             for (i, problem) in problems {
                 let (at, key) = placed[i].place(&problem.key);
-                report.problem(at, key, problem.message);
+                let message = match firsts.get(placed[i].rule.name.as_str()) {
+                    Some(first) if problem.kind == ProblemKind::Exists && problem.key == "name" => {
+                        let place = report.place(first.part, first.table.at());
+                        format!("`{}` is already the name of the rule at {place}; choose another", first.rule.name)
+                    }
+                    _ => problem.message,
+                };
+                report.turn_to(placed[i].part);
+                report.problem(at, key, message);
             }
         }
     }

@@ -34,9 +34,7 @@ pub(super) fn read_daemon(mut table: Table<'_>, report: &mut Report) -> Daemon {
         daemon.control_socket = report.take(at, &table.key("control_socket"), path).unwrap_or(daemon.control_socket);
     }
     if let Some(At { value, at }) = table.text("metrics_listen", report) {
-        let address =
-            value.parse().map_err(|_| format!("`{}` is not ADDRESS:PORT, such as \"127.0.0.1:9469\"", shown(&value)));
-        daemon.metrics_listen = report.take(at, &table.key("metrics_listen"), address);
+        daemon.metrics_listen = report.take(at, &table.key("metrics_listen"), value.parse());
     }
     table.finish(report);
     daemon

@@ -14,6 +14,25 @@ const MAX_SIZE: u64 = 32 << 20;
 /// Most marks that divide it into lines, keys and values: as many rules as the size allows have fewer. The parser takes some hundred
 /// bytes for each, and time.
 const MAX_MARKS: usize = 5_000_000;
+/// What has been read of the files that make one configuration.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    bytes: u64,
+    marks: usize,
+}
+
+impl Budget {
+    /// After this text.
+    pub(super) fn of(text: &str) -> Self {
+        Self { bytes: (text.len() as u64).min(MAX_SIZE), marks: text.bytes().filter(is_mark).count() }
+    }
+}
+
+/// Whether it divides the text.
+fn is_mark(byte: &u8) -> bool {
+    b"\n=,[{.".contains(byte)
+}
+
 /// How long a pipe may take to say all.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between looks at a pipe that has nothing yet.
@@ -22,8 +41,8 @@ const NAP: Duration = Duration::from_millis(5);
 const NULL: (u32, u32) = (1, 3);
 
 /// The text of a file, or a line of it (0: none) and what is wrong there.
-pub(super) fn read(path: &Path) -> Result<String, (usize, String)> {
-    let bytes = read_bytes(path).map_err(|why| (0, why))?;
+pub(super) fn read(path: &Path, budget: &mut Budget) -> Result<String, (usize, String)> {
+    let bytes = read_bytes(path, budget).map_err(|why| (0, why))?;
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
@@ -31,7 +50,7 @@ pub(super) fn read(path: &Path) -> Result<String, (usize, String)> {
     })
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+fn read_bytes(path: &Path, budget: &mut Budget) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| format!("cannot be read: {error}");
     // Before it is opened: opening some devices does something.
     let found = fs::metadata(path).map_err(failed)?;
@@ -45,12 +64,15 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     let patient = Patient { file, until: Instant::now() + PATIENCE };
-    patient.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(format!("is larger than {} MiB; is it a configuration file?", MAX_SIZE >> 20));
+    patient.take(MAX_SIZE - budget.bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let has = if budget.bytes == 0 { "" } else { "with the files read before it " };
+    if budget.bytes + bytes.len() as u64 > MAX_SIZE {
+        return Err(format!("{has}is larger than {} MiB; is it a configuration file?", MAX_SIZE >> 20));
     }
-    if bytes.iter().filter(|byte| b"\n=,[{.".contains(byte)).count() > MAX_MARKS {
-        return Err(format!("has more than {MAX_MARKS} lines, keys and values; is it a configuration file?"));
+    budget.bytes += bytes.len() as u64;
+    budget.marks += bytes.iter().filter(|byte| is_mark(byte)).count();
+    if budget.marks > MAX_MARKS {
+        return Err(format!("{has}has more than {MAX_MARKS} lines, keys and values; is it a configuration file?"));
     }
     if bytes.is_empty() && kind.is_fifo() {
         return Err("is a pipe that nobody writes to; name a configuration file".to_owned());
@@ -90,7 +112,7 @@ mod tests {
 
     fn why(path: &str) -> String {
         let started = Instant::now();
-        let (line, message) = read(Path::new(path)).expect_err("no file");
+        let (line, message) = read(Path::new(path), &mut Budget::default()).expect_err("no file");
         assert!(line == 0 && started.elapsed() < PATIENCE * 2, "{path}: {message}");
         message
     }
@@ -100,7 +122,7 @@ mod tests {
         for device in ["/dev/zero", "/dev/tty", "/dev/random"] {
             assert!(why(device).contains("is a device"), "{device}");
         }
-        assert_eq!(read(Path::new("/dev/null")), Ok(String::new()));
+        assert_eq!(read(Path::new("/dev/null"), &mut Budget::default()), Ok(String::new()));
     }
 
     #[test]
@@ -117,7 +139,7 @@ mod tests {
         let mut both = OpenOptions::new().read(true).write(true).open(&path).expect("opened");
         both.write_all(b"[limits]\n").expect("written");
         drop(held);
-        let reading = thread::spawn(move || read(&path));
+        let reading = thread::spawn(move || read(&path, &mut Budget::default()));
         thread::sleep(Duration::from_millis(100));
         drop(both);
         assert_eq!(reading.join().expect("no panic"), Ok("[limits]\n".to_owned()));

@@ -21,6 +21,8 @@ pub(super) struct Table<'a> {
     at: usize,
     entries: Option<&'a DeTable<'a>>,
     known: Vec<&'static str>,
+    /// Keys that were reported already.
+    refused: &'static [&'static str],
 }
 
 /// A value and its first byte.
@@ -31,7 +33,7 @@ pub(super) struct At<T> {
 
 impl<'a> Table<'a> {
     pub(super) fn root(entries: &'a DeTable<'a>) -> Self {
-        Self { path: String::new(), at: 0, entries: Some(entries), known: Vec::new() }
+        Self { path: String::new(), at: 0, entries: Some(entries), known: Vec::new(), refused: &[] }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -92,6 +94,34 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The first `most` of an array of strings; empty when absent. Of those that are none a problem was reported.
+    pub(super) fn texts(&mut self, key: &'static str, most: usize, report: &mut Report) -> Vec<At<String>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let DeValue::Array(array) = value.get_ref() else {
+            self.wrong::<()>(key, value, "an array of strings in quotes, such as [\"conf.d/*.toml\"]", report);
+            return Vec::new();
+        };
+        if array.len() > most {
+            report.problem(
+                value.span().start,
+                self.key(key),
+                format!("has {} elements; write at most {most}", array.len()),
+            );
+        }
+        let mut texts = Vec::new();
+        for (i, value) in array.iter().enumerate().take(most) {
+            let at = value.span().start;
+            match value.get_ref() {
+                DeValue::String(text) => texts.push(At { value: text.clone().into_owned(), at }),
+                other => {
+                    let key = format!("{}[{i}]", self.key(key));
+                    report.problem(at, key, format!("is {}; it must be a string in quotes", kind(other)));
+                }
+            }
+        }
+        texts
+    }
+
     /// `true` or `false`; `None` when absent, or after a problem.
     pub(super) fn boolean(&mut self, key: &'static str, report: &mut Report) -> Option<At<bool>> {
         let value = self.get(key)?;
@@ -117,7 +147,7 @@ impl<'a> Table<'a> {
 
     /// `[key]`; an empty table when absent, or after a problem.
     pub(super) fn table(&mut self, key: &'static str, report: &mut Report) -> Table<'a> {
-        let mut table = Table { path: self.key(key), at: self.at, entries: None, known: Vec::new() };
+        let mut table = Table { path: self.key(key), at: self.at, entries: None, known: Vec::new(), refused: &[] };
         let Some(value) = self.get(key) else { return table };
         table.at = value.span().start;
         table.entries = match value.get_ref() {
@@ -133,7 +163,14 @@ impl<'a> Table<'a> {
         let path = self.key(key);
         let Some(value) = self.get(key) else { return Vec::new() };
         let DeValue::Array(array) = value.get_ref() else {
-            self.wrong::<()>(key, value, "an array of tables", report);
+            let wanted = match (value.get_ref(), self.path.as_str()) {
+                (DeValue::Table(_), "") => {
+                    format!("write [[{key}]] in two brackets, as each {key} has a table of its own")
+                }
+                _ => format!("it must be a list of tables: {}", example(key)),
+            };
+            let message = format!("is {}; {wanted}", kind(value.get_ref()));
+            report.problem(value.span().start, path, message);
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -142,11 +179,17 @@ impl<'a> Table<'a> {
             let entries = match value.get_ref() {
                 DeValue::Table(entries) => Some(entries),
                 other => {
-                    report.problem(at, path.as_str(), format!("is {}; it must be a table", kind(other)));
+                    let message = match other {
+                        DeValue::String(text) if key == "output" => {
+                            format!("is a string; it must be a table: write [{{ interface = \"{}\" }}]", shown(text))
+                        }
+                        _ => format!("is {}; it must be a table: {}", kind(other), example(key)),
+                    };
+                    report.problem(at, path.as_str(), message);
                     None
                 }
             };
-            tables.push(Table { path, at, entries, known: Vec::new() });
+            tables.push(Table { path, at, entries, known: Vec::new(), refused: &[] });
             if self.path.is_empty() {
                 report.bound();
             }
@@ -154,18 +197,38 @@ impl<'a> Table<'a> {
         tables
     }
 
+    /// Reports these keys where they are there: what `message` says of each. Called once for a table.
+    pub(super) fn refuse(
+        &mut self,
+        keys: &'static [&'static str],
+        message: impl Fn(&str) -> String,
+        report: &mut Report,
+    ) {
+        self.refused = keys;
+        for key in self.entries.into_iter().flat_map(DeTable::keys) {
+            let name = key.get_ref().as_ref();
+            if keys.contains(&name) {
+                report.problem(key.span().start, self.key(name), message(name));
+            }
+        }
+    }
+
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(&self, report: &mut Report) {
+        #[cfg(test)]
+        report.known.extend(self.known.iter().map(|key| without_positions(&self.key(key))));
         let keys = self.entries.into_iter().flat_map(DeTable::keys);
-        let mut unknown = keys.filter(|key| !self.known.contains(&key.get_ref().as_ref()));
+        let is_told = |name: &str| self.known.contains(&name) || self.refused.contains(&name);
+        let mut unknown = keys.filter(|key| !is_told(key.get_ref()));
         for key in unknown.by_ref().take(MAX_UNKNOWN) {
             let name = key.get_ref().as_ref();
-            // A long one is no slip of the pen, and slow to compare.
-            let alike = self.known.iter().filter(|_| name.len() <= MAX_ALIKE);
-            let nearest = alike.min_by_key(|known| strsim::osa_distance(known, name));
-            let hint = match nearest.filter(|known| strsim::osa_distance(known, name) <= known.len().div_ceil(3)) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
+            let hint = if name == "include" && !self.path.is_empty() {
+                "write it at the top of the file, before the first [section]".to_owned()
+            } else {
+                match alike(name, &self.known) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => format!("known here: {}", self.known.join(", ")),
+                }
             };
             report.problem(key.span().start, shown(&self.key(name)), format!("unknown key; {hint}"));
         }
@@ -174,6 +237,51 @@ impl<'a> Table<'a> {
             report.problem(key.span().start, shown(&self.key(key.get_ref())), message);
         }
     }
+}
+
+/// How a list of tables is written.
+fn example(key: &str) -> String {
+    match key {
+        "output" => "write output = [{ interface = \"eth1\" }]".to_owned(),
+        key => format!("write [[{key}]]"),
+    }
+}
+
+/// What other tools, and mcr's own flags, call the same thing.
+const ALSO_CALLED: [(&str, &[&str]); 11] = [
+    ("interface", &["in", "iface", "if", "ifname", "ingress", "dev", "device", "nic", "out", "egress"]),
+    ("output", &["out", "egress", "to", "dst", "destination"]),
+    ("match", &["from", "input", "ingress"]),
+    ("group", &["dst", "dest", "destination", "address", "addr", "ip", "mcast", "multicast", "grp"]),
+    ("source", &["src", "from", "sender", "source_ip", "source-ip"]),
+    ("port", &["dport", "udp_port"]),
+    ("vlan", &["vid", "vlan_id", "tag"]),
+    ("dscp", &["tos", "qos"]),
+    ("description", &["comment", "remark", "note"]),
+    ("enabled", &["enable", "disabled", "disable", "active"]),
+    ("stall_after", &["stall-after", "timeout"]),
+];
+
+/// The key of `known` that was meant by `name`, most likely.
+fn alike<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    // A long one is no slip of the pen, and slow to compare.
+    if name.len() > MAX_ALIKE {
+        return None;
+    }
+    let lower = name.to_ascii_lowercase();
+    let called = ALSO_CALLED.iter().filter(|(_, others)| others.contains(&lower.as_str()));
+    let called = called.filter_map(|(key, _)| known.iter().find(|known| *known == key));
+    let distance = |known: &&&str| strsim::osa_distance(known, &lower);
+    let near = known.iter().min_by_key(distance).filter(|known| distance(known) <= known.len().div_ceil(3));
+    called.chain(near).next().copied()
+}
+
+/// `rule[3].output[1].group` as `rule.output.group`.
+#[cfg(test)]
+fn without_positions(key: &str) -> String {
+    let mut parts = key.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |key, part| key + part.split_once(']').map_or("", |(_, rest)| rest))
 }
 
 fn find<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {

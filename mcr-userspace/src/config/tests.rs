@@ -8,6 +8,10 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+
+mod include;
+mod reference;
+
 use crate::rules::{
     rule::{Ports, Source, Ttl},
     value,
@@ -22,7 +26,7 @@ fn places(text: &str) -> Vec<String> {
 #[test]
 fn an_empty_file_is_all_defaults() {
     let loaded = parse("f", "").expect("in order");
-    assert_eq!(loaded, Loaded { config: Config::default(), warnings: vec![] });
+    assert_eq!(loaded, Loaded { config: Config::default(), warnings: vec![], files: vec!["f".into()], homes: vec![] });
     assert_eq!(loaded.config.daemon.control_socket, Path::new("/run/mcr/mcrd.sock"));
     assert_eq!(loaded.config.limits, Limits { rules: 65_536, frames: None });
 }

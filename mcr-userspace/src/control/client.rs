@@ -70,6 +70,12 @@ impl Client {
         Ok(Self { path: path.to_owned(), reader: BufReader::new(stream) })
     }
 
+    /// The connection itself, for what follows an answer; reading from it waits for as long as it takes.
+    pub fn into_stream(self) -> io::Result<BufReader<UnixStream>> {
+        self.reader.get_ref().set_read_timeout(None)?;
+        Ok(self.reader)
+    }
+
     /// Asks, and waits for the answer. After an error the connection is of no further use.
     ///
     /// # Errors
@@ -78,7 +84,18 @@ impl Client {
     pub fn call(&mut self, request: &Request) -> Result<Response, ClientError> {
         let shown = self.path.display().to_string();
         let patience = match request {
-            Request::RuleAdd { .. } | Request::RuleDel { .. } | Request::Reload { .. } => LONG_PATIENCE,
+            Request::RuleAdd { .. }
+            | Request::RuleSet { .. }
+            | Request::RuleDel { .. }
+            | Request::RuleSwitch { .. }
+            | Request::BatchPart { .. }
+            | Request::Batch { .. }
+            | Request::Export {}
+            | Request::Reload(_)
+            | Request::Confirm {} => LONG_PATIENCE,
+            Request::ExplainRule { seconds, .. } | Request::Unmatched { seconds, .. } => {
+                PATIENCE + Duration::from_secs((*seconds).into())
+            }
             _ => PATIENCE,
         };
         let mut line = serde_json::to_vec(request).map_err(ClientError::unavailable)?;

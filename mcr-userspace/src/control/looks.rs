@@ -17,6 +17,7 @@ pub(super) struct Looks {
     stats: Look,
     status: Look,
     rules: Look,
+    top: Look,
 }
 
 #[derive(Debug, Default)]
@@ -30,9 +31,10 @@ impl Looks {
     /// The answer to `request`, which `make` makes. Of a request for everything it is no older than the request.
     pub(super) fn answer(&self, request: Request, make: impl FnOnce(Request) -> Response) -> Arc<Response> {
         match request {
-            Request::Stats { rule: None } => self.stats.share(|| make(request)),
+            Request::Stats { rule: None, ref rules } if rules.is_empty() => self.stats.share(|| make(request)),
             Request::Status {} => self.status.share(|| make(request)),
             Request::RuleList {} => self.rules.share(|| make(request)),
+            Request::Top {} => self.top.share(|| make(request)),
             _ => Arc::new(make(request)),
         }
     }
@@ -67,7 +69,9 @@ mod tests {
     fn those_that_wait_share_an_answer_and_none_is_older_than_its_request() {
         let looks = Arc::new(Looks::default());
         let made = Arc::new(AtomicUsize::new(0));
-        let make = |made: &AtomicUsize| Response::RuleDeleted { name: made.fetch_add(1, SeqCst).to_string() };
+        let deleted =
+            |name: &str| Response::RuleDeleted { name: Some(name.to_owned()), names: vec![], warnings: vec![] };
+        let make = move |made: &AtomicUsize| deleted(&made.fetch_add(1, SeqCst).to_string());
         let (let_go, wait) = channel();
         let first = {
             let (looks, made) = (looks.clone(), made.clone());
@@ -94,11 +98,11 @@ mod tests {
         }
         // One of another kind waits for none of them.
         let other = Arc::new(AtomicUsize::new(77));
-        assert_eq!(*looks.answer(Request::RuleList {}, |_| make(&other)), Response::RuleDeleted { name: "77".into() });
+        assert_eq!(*looks.answer(Request::RuleList {}, |_| make(&other)), deleted("77"));
         let_go.send(()).expect("it waits");
-        assert_eq!(*first.join().expect("no panic"), Response::RuleDeleted { name: "0".into() });
+        assert_eq!(*first.join().expect("no panic"), deleted("0"));
         for other in others {
-            assert_eq!(*other.join().expect("no panic"), Response::RuleDeleted { name: "1".into() });
+            assert_eq!(*other.join().expect("no panic"), deleted("1"));
         }
         assert!(looks.status.made.lock().expect("no panic").is_none(), "nothing is kept");
     }

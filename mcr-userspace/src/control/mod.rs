@@ -3,6 +3,7 @@
 pub mod client;
 pub mod protocol;
 mod looks;
+mod parts;
 pub mod peer;
 mod reply;
 pub mod server;

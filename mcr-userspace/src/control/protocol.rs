@@ -1,14 +1,29 @@
 //! What travels over the control socket: one JSON object a line, a request and then its response.
 
+mod capture;
 mod error;
 mod event;
+mod explain;
 mod host;
+mod level;
+mod operation;
+mod reload;
 mod state;
+mod top;
 
+pub use capture::{CaptureSpec, Capturing, MAX_SNAPLEN, Point};
 pub use error::ErrorCode;
 pub use event::{Event, EventKind, Events};
+pub use explain::{
+    CheckResult, ExplainedOutput, NearView, PacketExplained, PacketSpec, RuleExplained, RuleFinding, Unmatched,
+    UnmatchedFlow, default_seconds, default_size, default_ttl,
+};
 pub use host::{OwnHostKind, OwnHostView, QueriesView};
+pub use level::{LogLevel, LogLevelView};
+pub use operation::{Operation, Origin};
+pub use reload::{ChangeKind, ChangeView, FieldChange, Reload, Reloaded, SettingChange};
 pub use state::RuleState;
+pub use top::{Top, TopRule};
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -16,8 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::{
     rule::Rule,
-    set::Change,
-    spec::{MatchSpec, OutputSpec, RuleSpec},
+    spec::{MatchSpec, OutputSpec, RuleSpec, Scalar},
 };
 
 /// Longest request line, in bytes, its newline included.
@@ -41,11 +55,57 @@ pub enum Request {
         #[serde(default)]
         persist: bool,
     },
-    /// Deletes a rule. Answer: [`Response::RuleDeleted`].
-    RuleDel {
+    /// Changes what is named of a rule, and keeps the rest. Answer: [`Response::RuleSet`].
+    RuleSet {
         /// Its name.
         name: String,
+        /// What is named; a group of outputs takes the place of all.
+        change: Box<RuleSpec>,
+        /// Accept interfaces that do not exist yet.
+        #[serde(default)]
+        wait: bool,
+        /// Change it in the daemon's file too.
+        #[serde(default)]
+        persist: bool,
     },
+    /// Deletes rules, all or none. Answer: [`Response::RuleDeleted`].
+    RuleDel {
+        /// The name of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Names and globs.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        names: Vec<String>,
+        /// Delete them from the daemon's file too.
+        #[serde(default)]
+        persist: bool,
+    },
+    /// Switches rules on or off, all or none. Answer: [`Response::RulesSwitched`].
+    RuleSwitch {
+        /// Names and globs.
+        names: Vec<String>,
+        /// Whether they are to forward.
+        enabled: bool,
+        /// Write it into the daemon's file too.
+        #[serde(default)]
+        persist: bool,
+    },
+    /// A part of a batch, which the connection keeps until a [`Request::Batch`]. Answer: [`Response::BatchPart`].
+    BatchPart {
+        /// In the order in which they are applied.
+        operations: Vec<Operation>,
+    },
+    /// Applies the parts that were sent on this connection, and then these operations: all or none. Answer: [`Response::Batched`].
+    Batch {
+        /// In the order in which they are applied.
+        #[serde(default)]
+        operations: Vec<Operation>,
+        /// Only say what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// What runs, as a configuration file. Answer: [`Response::Exported`].
+    Export {},
     /// Answer: [`Response::Rules`].
     RuleList {},
     /// Answer: [`Response::Rule`].
@@ -54,19 +114,53 @@ pub enum Request {
         name: String,
     },
     /// Reads the daemon's file again. Answer: [`Response::Reloaded`].
-    Reload {
-        /// Only say what would change.
-        #[serde(default)]
-        dry_run: bool,
-    },
+    Reload(Reload),
+    /// Keeps what a reload with `confirm` has applied. Answer: [`Response::Confirmed`].
+    Confirm {},
     /// Answer: [`Response::Stats`].
     Stats {
-        /// Only this rule, in [`Stats::rules`].
+        /// Only this rule.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<String>,
+        /// Only rules with these names, or names that match these globs; empty: all rules.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<String>,
     },
+    /// The few counters of each rule that `mcrctl top` shows. Answer: [`Response::Top`].
+    Top {},
     /// Answer: [`Response::Status`].
     Status {},
+    /// Captures packets of rules. Answer: [`Response::Capturing`], and then the capture as a pcapng stream until it ends, which the client
+    /// asks for by closing its side of the connection.
+    Capture(CaptureSpec),
+    /// What mcrd logs. Answer: [`Response::LogLevel`].
+    LogLevel {
+        /// Log this much from now on; left out: only say what is logged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<LogLevel>,
+    },
+    /// Why a rule delivers, or not. Answer: [`Response::RuleExplained`].
+    ExplainRule {
+        /// The rule's name.
+        name: String,
+        /// For how long packets are watched where counters alone do not tell.
+        #[serde(default = "default_seconds")]
+        seconds: u32,
+    },
+    /// Which rule takes a packet like this, and what would leave where. Answer: [`Response::PacketExplained`].
+    ExplainPacket {
+        /// The packet.
+        packet: PacketSpec,
+    },
+    /// The multicast that arrives and no rule takes. Answer: [`Response::Unmatched`].
+    Unmatched {
+        /// Only what comes in on these.
+        #[serde(default)]
+        interfaces: Vec<String>,
+        /// For how long.
+        #[serde(default = "default_seconds")]
+        seconds: u32,
+    },
     /// What has happened. Answer: [`Response::Events`].
     Events {
         /// Only what came after this number, which the last answer gave as `next`; left out: all that is kept.
@@ -88,20 +182,48 @@ pub enum Response {
         name: String,
         /// Whether it took the place of another.
         replaced: bool,
+        /// Whether anything changed; it did not where the rule was there already, exactly alike.
+        changed: bool,
+        /// Each one line.
+        warnings: Vec<String>,
+    },
+    /// To [`Request::RuleSet`].
+    RuleSet {
+        /// The rule's name.
+        name: String,
+        /// Whether anything changed in what runs.
+        changed: bool,
         /// Each one line.
         warnings: Vec<String>,
     },
     /// To [`Request::RuleDel`].
     RuleDeleted {
-        /// The rule's name.
-        name: String,
+        /// The rule's name, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// All names, in their order.
+        #[serde(default)]
+        names: Vec<String>,
+        /// Each one line.
+        #[serde(default)]
+        warnings: Vec<String>,
     },
-    /// To [`Request::RuleList`]: in the order of their names.
-    Rules(Vec<RuleView>),
-    /// To [`Request::RuleShow`].
-    Rule(RuleView),
-    /// To [`Request::Reload`].
-    Reloaded {
+    /// To [`Request::RuleSwitch`].
+    RulesSwitched {
+        /// Those that were chosen, in the order of their names.
+        names: Vec<String>,
+        /// Those of them that were not so before.
+        changed: Vec<String>,
+        /// Each one line.
+        warnings: Vec<String>,
+    },
+    /// To [`Request::BatchPart`].
+    BatchPart {
+        /// Operations that the connection keeps by now.
+        operations: u64,
+    },
+    /// To [`Request::Batch`].
+    Batched {
         /// Nothing was applied.
         dry_run: bool,
         /// What changed, or would.
@@ -109,12 +231,40 @@ pub enum Response {
         /// Each one line.
         warnings: Vec<String>,
     },
+    /// To [`Request::Export`].
+    Exported {
+        /// The text of the file.
+        config: String,
+    },
+    /// To [`Request::RuleList`]: in the order of their names.
+    Rules(Vec<RuleView>),
+    /// To [`Request::RuleShow`].
+    Rule(RuleView),
+    /// To [`Request::Reload`].
+    Reloaded(Reloaded),
+    /// To [`Request::Confirm`].
+    Confirmed {
+        /// Rules that the reload had changed.
+        changes: u64,
+    },
     /// To [`Request::Stats`].
     Stats(Stats),
+    /// To [`Request::Top`].
+    Top(Top),
     /// To [`Request::Status`].
     Status(Status),
+    /// To [`Request::LogLevel`].
+    LogLevel(LogLevelView),
+    /// To [`Request::ExplainRule`].
+    RuleExplained(RuleExplained),
+    /// To [`Request::ExplainPacket`].
+    PacketExplained(PacketExplained),
+    /// To [`Request::Unmatched`].
+    Unmatched(Unmatched),
     /// To [`Request::Events`].
     Events(Events),
+    /// To [`Request::Capture`].
+    Capturing(Capturing),
     /// To any request: nothing changed.
     Error {
         /// Which kind of refusal.
@@ -136,6 +286,9 @@ pub struct RuleView {
     /// Why it is not `active`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_reason: Option<String>,
+    /// Whether the daemon's file has a rule of this name.
+    #[serde(default)]
+    pub origin: Origin,
     /// As in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -156,42 +309,8 @@ impl RuleView {
     /// The view of `rule` in `state`.
     pub fn new(rule: &Rule, state: RuleState, state_reason: Option<String>) -> Self {
         let RuleSpec { name: _, description, enabled, stall_after, matcher, output } = RuleSpec::from(rule);
-        Self { name: rule.name.clone(), state, state_reason, description, enabled, stall_after, matcher, output }
-    }
-}
-
-/// One difference that a reload found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChangeView {
-    /// What happens.
-    pub change: ChangeKind,
-    /// The rule's name.
-    pub name: String,
-    /// The rule as it becomes; absent for a removal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<RuleSpec>,
-}
-
-/// What a reload does with a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChangeKind {
-    /// `+`
-    Add,
-    /// `-`
-    Remove,
-    /// `~`
-    Replace,
-}
-
-impl From<&Change> for ChangeView {
-    fn from(change: &Change) -> Self {
-        let (change, name, rule) = match change {
-            Change::Add(rule) => (ChangeKind::Add, &rule.name, Some(rule)),
-            Change::Remove(name) => (ChangeKind::Remove, name, None),
-            Change::Replace { new, .. } => (ChangeKind::Replace, &new.name, Some(new)),
-        };
-        Self { change, name: name.clone(), rule: rule.map(RuleSpec::from) }
+        let (name, origin) = (rule.name.clone(), Origin::default());
+        Self { name, state, state_reason, origin, description, enabled, stall_after, matcher, output }
     }
 }
 
@@ -208,11 +327,12 @@ pub struct Stats {
     pub version: u32,
     /// Seconds since the daemon started.
     pub uptime_seconds: f64,
-    /// Over all rules, deleted ones included.
+    /// Over all rules, deleted ones included; where only some were asked for, over these.
     pub totals: Totals,
     /// Each rule, in the order of their names.
     pub rules: Vec<RuleStats>,
-    /// Each interface that has sockets, and those that had and that rules or flags still name.
+    /// Each interface that has sockets, and those that had and that rules or flags still name; where only some rules were asked for,
+    /// those that they name.
     pub interfaces: Vec<InterfaceStats>,
     /// Each worker.
     pub workers: Vec<WorkerStats>,
@@ -260,8 +380,14 @@ pub struct RuleStats {
 /// One output's counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutputStats {
+    /// Its name, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Egress interface.
     pub interface: String,
+    /// The VLAN of what it sends: its ID, or `keep`; absent for untagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Scalar>,
     /// New group, or the match's where it is kept.
     pub group: String,
     /// New port; absent where the packet's is kept and the match takes several.

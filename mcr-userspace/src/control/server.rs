@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     looks::Looks,
+    parts::{InAll, Parts},
     peer::Peer,
     protocol::{ErrorCode, MAX_REQUEST, Request, Response},
     reply,
@@ -37,6 +38,16 @@ const STOP: Duration = Duration::from_secs(2);
 pub trait Handler: Send + Sync {
     /// Does what `request` asks, all of it or nothing.
     fn handle(&self, request: Request, peer: &Peer) -> Response;
+
+    /// Writes the capture of this number, which [`Response::Capturing`] has told, until it or the connection ends. Who begins no capture
+    /// has none to write.
+    ///
+    /// # Errors
+    ///
+    /// The client is gone.
+    fn stream(&self, _capture: u64, _to: &UnixStream) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Why the control socket could not be opened: one line with the remedy.
@@ -110,6 +121,7 @@ struct Connections {
     state: Mutex<State>,
     one_ended: Condvar,
     looks: Looks,
+    parts: InAll,
 }
 
 #[derive(Default)]
@@ -127,7 +139,13 @@ struct Seat {
 
 impl Connections {
     fn new(most: usize) -> Self {
-        Self { most, state: Mutex::default(), one_ended: Condvar::new(), looks: Looks::default() }
+        Self {
+            most,
+            state: Mutex::default(),
+            one_ended: Condvar::new(),
+            looks: Looks::default(),
+            parts: InAll::default(),
+        }
     }
 
     /// Threads that panicked left no connection half written: the map is whole at any time.
@@ -216,12 +234,13 @@ fn admit(stream: Arc<UnixStream>, connections: &Arc<Connections>, handler: &Arc<
 }
 
 /// Answers the requests of one connection, in order, until it ends.
-fn converse(stream: &UnixStream, handler: &dyn Handler, connections: &Connections) -> io::Result<()> {
+fn converse(stream: &Arc<UnixStream>, handler: &dyn Handler, connections: &Connections) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(SLOW))?;
     let peer = Peer::of(stream);
-    let mut reader = BufReader::new(stream);
+    let mut reader = BufReader::new(&**stream);
     let mut line = Vec::new();
+    let mut parts = Parts::new(&connections.parts);
     while !connections.is_closed() {
         line.clear();
         reader.by_ref().take(MAX_REQUEST as u64 + 1).read_until(b'\n', &mut line)?;
@@ -233,11 +252,28 @@ fn converse(stream: &UnixStream, handler: &dyn Handler, connections: &Connection
             let long = Response::usage(format!("a request is one line of at most {MAX_REQUEST} bytes"));
             return reply::write(stream, &long).map(drop);
         }
+        let answer = |request| connections.looks.answer(request, |request| handler.handle(request, &peer));
         let response = match serde_json::from_slice(&line) {
-            Ok(request) => connections.looks.answer(request, |request| handler.handle(request, &peer)),
-            Err(error) => Arc::new(Response::usage(format!("not a request: {error}; see docs/protocol.md"))),
+            Ok(Request::BatchPart { operations }) => Arc::new(parts.keep(operations, line.len())),
+            Ok(Request::Batch { operations, dry_run }) => match parts.commit(operations, dry_run) {
+                Ok(batch) => answer(batch),
+                Err(refused) => Arc::new(refused),
+            },
+            Ok(request) => answer(request),
+            Err(error) => {
+                parts.has_missed_a_line();
+                Arc::new(Response::usage(format!("not a request: {error}; see docs/protocol.md")))
+            }
         };
-        let written = reply::write(stream, &response)?;
+        let written = reply::write(stream, &response);
+        if let Response::Capturing(capturing) = &*response {
+            if written.is_err() {
+                // Nobody reads: the capture ends with its first write.
+                stream.shutdown(Shutdown::Both).ok();
+            }
+            return handler.stream(capturing.id, stream);
+        }
+        let written = written?;
         drop(response);
         if written > LARGE {
             memory::give_back();

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::outspec::parse_output;
-use crate::rules::{
-    check::Problem,
-    spec::{MatchSpec, RuleSpec, Scalar},
-    value::shown,
+use super::{capture::CaptureArgs, completions::Shell, outspec::parse_output, stats::StatsArgs};
+use crate::{
+    control::protocol::LogLevel,
+    rules::{
+        check::Problem,
+        spec::{MatchSpec, RuleSpec, Scalar},
+        value::shown,
+    },
 };
 
 /// Controls mcrd, the multicast forwarder.
@@ -31,27 +34,94 @@ pub(super) enum Command {
     /// Add, delete and show rules
     #[command(subcommand)]
     Rule(RuleCommand),
+    /// Apply many rule commands as one: all of them, or none
+    ///
+    /// A line is a `rule` command without the word mcrctl, such as `rule add --in eth0 ...`, in words as a shell splits them. Empty
+    /// lines and comments (#) are left out. Every error is told with its line.
+    Batch {
+        /// The file; - is standard input
+        file: PathBuf,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print what runs as a complete configuration file
+    Export,
+    /// Show one rule: the same as `rule show`
+    #[command(hide = true)]
+    Show {
+        /// The rule's name
+        name: String,
+    },
+    /// List rules: the same as `rule list`
+    #[command(hide = true, visible_alias = "list")]
+    Ls {
+        /// Names or globs
+        #[arg(value_name = "NAME|GLOB")]
+        names: Vec<String>,
+    },
     /// Read the daemon's file again and apply the difference
     Reload {
         /// Only show the difference
         #[arg(long)]
         dry_run: bool,
+        /// Keep rules that were added at run time and that the file lacks
+        #[arg(long)]
+        keep: bool,
+        /// Take the change back after this time, such as 60s, unless `mcrctl confirm` follows
+        #[arg(long, value_name = "DUR", conflicts_with = "dry_run")]
+        confirm: Option<String>,
     },
+    /// Keep what `reload --confirm` has applied
+    Confirm,
     /// Check a configuration file, with no daemon
     Check {
         /// The file
         file: PathBuf,
     },
-    /// Show counters
-    Stats {
-        /// Only this rule
-        name: Option<String>,
-        /// Refresh each second, with rates
-        #[arg(long)]
-        watch: bool,
-    },
+    /// Show counters, or with --watch rates: pps, and Mbit/s of Ethernet frames without FCS
+    Stats(StatsArgs),
+    /// Show every rule with its rates, full screen: sort, filter, look into one
+    Top,
     /// Show the daemon, its interfaces and its workers
-    Status,
+    Status {
+        /// Print one line as monitoring plugins do: exit 2 where mcrd does not answer or a rule is degraded, stalled or waiting, 1 for
+        /// any warning, else 0
+        #[arg(long)]
+        check: bool,
+    },
+    /// Show why a rule delivers, or not; or which rule matches a packet, and what would leave where
+    ///
+    /// Exit code 0 where all is well or a rule matches, 1 otherwise.
+    #[command(
+        override_usage = "mcrctl explain <NAME> [--seconds <N>]\n       mcrctl explain --in <IF> --source <S> --group <G> --port <P> [--vlan <V>] [--ttl <N>] [--size <N>]"
+    )]
+    Explain(super::explain::ExplainArgs),
+    /// Show the multicast that arrives and no rule matches, and what the nearest rule lacks
+    Unmatched {
+        /// Interfaces [default: all on which mcrd receives]
+        #[arg(value_name = "IF")]
+        interfaces: Vec<String>,
+        /// For so many seconds
+        #[arg(long, value_name = "N", default_value_t = crate::control::protocol::default_seconds())]
+        seconds: u32,
+    },
+    /// Capture packets of rules: as they came in, as each output sent them, and what was dropped
+    ///
+    /// Shows a line for each packet, or writes pcapng: `mcrctl capture feed-a -w - | tshark -r -`.
+    Capture(CaptureArgs),
+    /// Show or change what mcrd logs, until it restarts
+    LogLevel {
+        /// The least important lines to log [default: only show the level]
+        #[arg(value_enum)]
+        level: Option<LogLevel>,
+    },
+    /// Print a script that completes mcrctl's words: `mcrctl completions bash > /etc/bash_completion.d/mcrctl`
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
     /// Show what has happened: states, links, reloads, who changed what
     Events {
         /// Go on showing what happens
@@ -76,13 +146,35 @@ pub(super) enum RuleCommand {
     /// Add one rule, live, and print its name
     #[command(override_usage = "mcrctl rule add [OPTIONS] --in <IF> --group <G[/LEN]> --out <SPEC>...")]
     Add(AddArgs),
-    /// Delete a rule
-    Del {
+    /// Change what is named of a rule and keep the rest, its counters included, with no packet lost
+    ///
+    /// --out replaces all outputs. A value is taken away with --port any, --source any, --vlan none, --stall-after none or
+    /// --description ''. The rule keeps its name, even where that is the one of its old interface and group.
+    #[command(override_usage = "mcrctl rule set <NAME> [OPTIONS]")]
+    Set {
         /// The rule's name
-        name: String,
+        #[arg(value_name = "NAME")]
+        rule: String,
+        #[command(flatten)]
+        args: RuleArgs,
+        /// Change the rule in the daemon's file too: what is named, or the whole rule where the file lacks it
+        #[arg(long)]
+        persist: bool,
     },
-    /// List all rules
-    List,
+    /// Delete rules, all or none
+    #[command(visible_aliases = ["rm", "delete"], alias = "remove")]
+    Del(Chosen),
+    /// Switch rules on, all or none
+    Enable(Chosen),
+    /// Switch rules off, all or none: they keep their names and their matches
+    Disable(Chosen),
+    /// List rules
+    #[command(visible_alias = "ls")]
+    List {
+        /// Names or globs such as 'ch-*' [default: all]
+        #[arg(value_name = "NAME|GLOB")]
+        names: Vec<String>,
+    },
     /// Show one rule
     Show {
         /// The rule's name
@@ -90,9 +182,33 @@ pub(super) enum RuleCommand {
     },
 }
 
+/// Rules, and whether the file is changed with them.
+#[derive(Debug, Args)]
+pub(super) struct Chosen {
+    /// Names or globs such as 'ch-*'
+    #[arg(required = true, value_name = "NAME|GLOB")]
+    pub(super) names: Vec<String>,
+    /// Change the daemon's file too
+    #[arg(long)]
+    pub(super) persist: bool,
+}
+
 // What is missing is told by the check of the rule, with all else that is wrong, and not by clap before it.
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
+    #[command(flatten)]
+    pub(super) rule: RuleArgs,
+    /// Take the place of the rule of that name, with no packet lost; each key that is lost is warned of
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Write the rule into the daemon's file too
+    #[arg(long)]
+    pub(super) persist: bool,
+}
+
+/// A rule as typed.
+#[derive(Debug, Args)]
+pub(super) struct RuleArgs {
     /// Name of the rule [default: IF:GROUP:PORT[:SOURCE]]
     #[arg(long)]
     name: Option<String>,
@@ -112,7 +228,7 @@ pub(super) struct AddArgs {
     #[arg(long, value_name = "VID", allow_negative_numbers = true)]
     vlan: Option<String>,
     /// Where packets go; once for each output:
-    /// IF[,name=N][,group=G][,port=P][,source=interface|keep|A.B.C.D][,ttl=decrement|keep|N][,dscp=N][,vlan=none|keep|VID]
+    /// IF[,name=N][,group=G][,port=P][,source=interface|keep|A.B.C.D][,ttl=decrement|keep|N][,dscp=N|EF|AF41|..][,vlan=none|keep|VID]
     #[arg(long, value_name = "SPEC", verbatim_doc_comment)]
     out: Vec<String>,
     /// Time without a packet after which the rule is `stalled`, such as 5s
@@ -121,21 +237,15 @@ pub(super) struct AddArgs {
     /// What the rule is for, in one line
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Add the rule switched off; `rule enable` switches it on
+    /// Switch the rule off; `rule enable` switches it on
     #[arg(long)]
     disabled: bool,
     /// Let the rule wait for interfaces, addresses or frames that are not there yet
     #[arg(long)]
     pub(super) wait: bool,
-    /// Take the place of the rule of that name, with no packet lost
-    #[arg(long)]
-    pub(super) replace: bool,
-    /// Write the rule into the daemon's file too
-    #[arg(long)]
-    pub(super) persist: bool,
 }
 
-impl AddArgs {
+impl RuleArgs {
     /// The rule as typed, and what in `--out` could not be read.
     pub(super) fn spec(&self) -> (RuleSpec, Vec<Problem>) {
         let mut problems = Vec::new();

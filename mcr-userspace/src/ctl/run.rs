@@ -7,17 +7,20 @@ use std::{
 };
 
 use super::{
-    cli::{AddArgs, Cli, Command, RuleCommand},
-    events, show, watch,
+    batch, capture, check_status,
+    cli::{Cli, Command, RuleCommand},
+    completions, events, explain,
+    explain::ExplainArgs,
+    link::Link,
+    rules, show, stats, top,
 };
 use crate::{
     config,
     control::{
         client::{Client, socket_path},
-        protocol::{ErrorCode, Request, Response},
+        protocol::{ErrorCode, Reload, Request, Response},
     },
     doctor::examine,
-    rules::check::check_rule,
 };
 
 /// Refused or unreachable.
@@ -42,7 +45,7 @@ impl From<io::Error> for Failure {
 
 /// Does what the arguments ask; 0 done, 1 refused or unreachable, 2 usage.
 pub fn run(cli: Cli) -> ExitCode {
-    match execute(&cli, &mut io::stdout().lock()) {
+    match execute(&cli, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
@@ -75,30 +78,57 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let request = match &cli.command {
         Command::Check { file } => return check(file, cli.json, out),
         Command::Doctor { interfaces } => return doctor(interfaces, cli, out),
-        Command::Stats { name, watch: true } => {
-            let mut client = connect(cli)?;
-            return watch::watch(|| ask(&mut client, &Request::Stats { rule: name.clone() }), cli.json, out);
+        Command::Stats(args) => return stats::run(args, &mut link(cli), cli.json, out),
+        Command::Top => return top::run(link(cli), cli.json),
+        Command::Completions { shell } => return Ok(completions::write(*shell, out)?),
+        Command::Status { check: true } => {
+            return match check_status::check(socket_path(cli.socket.clone()), cli.json, out)? {
+                0 => Ok(()),
+                code => Err(Failure::Ended(code)),
+            };
         }
         Command::Events { follow, since } => {
             let mut client = connect(cli)?;
             return events::show(|request| ask(&mut client, request), *since, *follow, cli.json, out);
         }
-        Command::Rule(RuleCommand::Add(args)) => add_request(args)?,
-        Command::Rule(RuleCommand::Del { name }) => Request::RuleDel { name: name.clone() },
-        Command::Rule(RuleCommand::List) => Request::RuleList {},
-        Command::Rule(RuleCommand::Show { name }) => Request::RuleShow { name: name.clone() },
-        Command::Reload { dry_run } => Request::Reload { dry_run: *dry_run },
-        Command::Stats { name, .. } => Request::Stats { rule: name.clone() },
-        Command::Status => Request::Status {},
+        Command::Explain(args) => return explain(args, cli, out),
+        Command::Unmatched { interfaces, seconds } => {
+            Request::Unmatched { interfaces: interfaces.clone(), seconds: *seconds }
+        }
+        Command::Capture(args) => return capture::capture(args, connect(cli)?, cli.json, out),
+        Command::Batch { file, dry_run } => {
+            return batch::apply(file, *dry_run, || connect(cli), |response| answer(cli.json, response, out));
+        }
+        Command::Rule(RuleCommand::List { names }) | Command::Ls { names } => {
+            let response = rules::listed(ask(&mut connect(cli)?, &Request::RuleList {})?, names)?;
+            return answer(cli.json, &response, out);
+        }
+        Command::Rule(command) => rules::request(command)?,
+        Command::Show { name } => Request::RuleShow { name: name.clone() },
+        Command::Export => Request::Export {},
+        Command::Reload { dry_run, keep, confirm } => {
+            Request::Reload(Reload { dry_run: *dry_run, keep: *keep, confirm: confirm.clone() })
+        }
+        Command::Confirm => Request::Confirm {},
+        Command::Status { check: false } => Request::Status {},
+        Command::LogLevel { level } => Request::LogLevel { level: *level },
     };
     let response = ask(&mut connect(cli)?, &request)?;
-    if cli.json {
-        return Ok(show::json(&response, out)?);
+    answer(cli.json, &response, out)
+}
+
+fn answer(json: bool, response: &Response, out: &mut dyn Write) -> Result<(), Failure> {
+    if json {
+        return Ok(show::json(response, out)?);
     }
-    for warning in show::warnings(&response) {
+    for warning in show::warnings(response) {
         say(&format!("warning: {warning}"));
     }
-    Ok(show::text(&response, out)?)
+    Ok(show::text(response, out)?)
+}
+
+fn link(cli: &Cli) -> Link {
+    Link::new(socket_path(cli.socket.clone()))
 }
 
 fn connect(cli: &Cli) -> Result<Client, Failure> {
@@ -106,7 +136,7 @@ fn connect(cli: &Cli) -> Result<Client, Failure> {
 }
 
 /// The answer, or the daemon's refusal.
-fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {
+pub(super) fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {
     match client.call(request) {
         Ok(Response::Error { code, message, .. }) => Err(prefixed(code, &message)),
         Ok(response) => Ok(response),
@@ -114,26 +144,36 @@ fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {
     }
 }
 
-fn prefixed(code: ErrorCode, message: &str) -> Failure {
+/// A refusal, its lines after the program's name.
+pub(super) fn prefixed(code: ErrorCode, message: &str) -> Failure {
     Failure::Refused(code, message.lines().map(|line| format!("mcrctl: {line}")).collect())
 }
 
-/// The request for a rule that is right by itself; what is wrong is told by the flags that were typed.
-fn add_request(args: &AddArgs) -> Result<Request, Failure> {
-    let (rule, mut problems) = args.spec();
-    if let Err(wrong) = check_rule(&rule) {
-        problems.extend(wrong);
+/// Both forms; something wrong, or no rule that matches, is exit code 1.
+fn explain(args: &ExplainArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
+    let request = args.request()?;
+    let mut client = connect(cli)?;
+    let mut response = ask(&mut client, &request)?;
+    if let Response::RuleExplained(explained) = &mut response
+        && let Response::Rule(rule) = ask(&mut client, &Request::RuleShow { name: explained.rule.clone() })?
+    {
+        explain::complete(explained, &rule.matcher.interface, &socket_path(cli.socket.clone()));
     }
-    if problems.is_empty() {
-        return Ok(Request::RuleAdd {
-            rule: Box::new(rule),
-            wait: args.wait,
-            replace: args.replace,
-            persist: args.persist,
-        });
+    match cli.json {
+        true => show::json(&response, out)?,
+        false => show::text(&response, out)?,
     }
-    let lines = problems.iter().map(|problem| format!("mcrctl: {}: {}", args.flag(&problem.key), problem.message));
-    Err(Failure::Refused(ErrorCode::Invalid, lines.collect()))
+    let is_well = match (&response, &request) {
+        (Response::RuleExplained(explained), _) => !explained.has_problem(),
+        (Response::PacketExplained(explained), Request::ExplainPacket { packet }) => {
+            if let Some(why) = explain::never(packet).filter(|_| !cli.json) {
+                writeln!(out, "{why}")?;
+            }
+            explained.rule.is_some()
+        }
+        _ => true,
+    };
+    if is_well { Ok(()) } else { Err(Failure::Ended(REFUSED)) }
 }
 
 fn doctor(interfaces: &[String], cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
@@ -158,7 +198,7 @@ fn check(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     }
     match problems.is_empty() {
         true if json => Ok(()),
-        true => Ok(writeln!(out, "{}: in order, {rules} rule{}", file.display(), if rules == 1 { "" } else { "s" })?),
+        true => Ok(writeln!(out, "{}: OK, {rules} rule{}", file.display(), if rules == 1 { "" } else { "s" })?),
         false if json => Err(Failure::Ended(ErrorCode::Invalid.exit_code())),
         false => Err(Failure::Refused(ErrorCode::Invalid, problems.iter().map(ToString::to_string).collect())),
     }

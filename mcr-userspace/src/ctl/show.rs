@@ -5,14 +5,17 @@ use std::{
     io::{self, Write},
 };
 
+use super::reload;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use mcr_common::counter::Verdict;
 use serde_json::json;
 
+use super::stats;
 use crate::{
     config::FileProblem,
     control::protocol::{
-        ChangeKind, ChangeView, Dropped, InterfaceStats, MembershipView, Response, RuleState, RuleView, Scheduling,
-        Stats, Status, StreamView, WorkerStats,
+        Dropped, InterfaceStats, LogLevelView, MembershipView, Origin, Reloaded, Response, RuleState, RuleView,
+        Scheduling, Status, StreamView, WorkerStats,
     },
     rules::spec::{MatchSpec, OutputSpec},
 };
@@ -23,15 +26,37 @@ pub(super) fn json(response: &Response, out: &mut dyn Write) -> io::Result<()> {
         Response::Rules(rules) => serde_json::to_writer(&mut *out, rules)?,
         Response::Rule(rule) => serde_json::to_writer(&mut *out, rule)?,
         Response::Stats(stats) => serde_json::to_writer(&mut *out, stats)?,
+        Response::Top(top) => serde_json::to_writer(&mut *out, top)?,
         Response::Status(status) => serde_json::to_writer(&mut *out, status)?,
-        Response::RuleAdded { name, replaced, warnings } => {
-            write!(out, "{}", json!({"name": name, "replaced": replaced, "warnings": warnings}))?;
+        Response::RuleAdded { name, replaced, changed, warnings } => {
+            let value = json!({"name": name, "replaced": replaced, "changed": changed, "warnings": warnings});
+            write!(out, "{value}")?;
         }
-        Response::RuleDeleted { name } => write!(out, "{}", json!({ "name": name }))?,
-        Response::Reloaded { dry_run, changes, warnings } => {
+        Response::RuleSet { name, changed, warnings } => {
+            write!(out, "{}", json!({"name": name, "changed": changed, "warnings": warnings}))?;
+        }
+        Response::RuleDeleted { name: Some(name), names, warnings } => {
+            write!(out, "{}", json!({"name": name, "names": names, "warnings": warnings}))?;
+        }
+        Response::RuleDeleted { name: None, names, warnings } => {
+            write!(out, "{}", json!({"names": names, "warnings": warnings}))?;
+        }
+        Response::RulesSwitched { names, changed, warnings } => {
+            write!(out, "{}", json!({"names": names, "changed": changed, "warnings": warnings}))?;
+        }
+        Response::BatchPart { operations } => write!(out, "{}", json!({"operations": operations}))?,
+        Response::Exported { config } => write!(out, "{}", json!({"config": config}))?,
+        Response::Batched { dry_run, changes, warnings } => {
             write!(out, "{}", json!({"dry_run": dry_run, "changes": changes, "warnings": warnings}))?;
         }
+        Response::Reloaded(reloaded) => serde_json::to_writer(&mut *out, reloaded)?,
+        Response::Confirmed { changes } => write!(out, "{}", json!({ "changes": changes }))?,
+        Response::LogLevel(level) => serde_json::to_writer(&mut *out, level)?,
         Response::Events(events) => serde_json::to_writer(&mut *out, events)?,
+        Response::Capturing(capturing) => serde_json::to_writer(&mut *out, capturing)?,
+        Response::RuleExplained(explained) => serde_json::to_writer(&mut *out, explained)?,
+        Response::PacketExplained(explained) => serde_json::to_writer(&mut *out, explained)?,
+        Response::Unmatched(unmatched) => serde_json::to_writer(&mut *out, unmatched)?,
         Response::Error { code, message, .. } => {
             write!(out, "{}", json!({"error": {"code": code, "message": message}}))?;
         }
@@ -50,7 +75,12 @@ pub(super) fn check_json(problems: &[FileProblem], warnings: &[String], out: &mu
 /// Warnings that belong on stderr.
 pub(super) fn warnings(response: &Response) -> &[String] {
     match response {
-        Response::RuleAdded { warnings, .. } | Response::Reloaded { warnings, .. } => warnings,
+        Response::RuleAdded { warnings, .. }
+        | Response::RuleSet { warnings, .. }
+        | Response::RuleDeleted { warnings, .. }
+        | Response::RulesSwitched { warnings, .. }
+        | Response::Batched { warnings, .. }
+        | Response::Reloaded(Reloaded { warnings, .. }) => warnings,
         Response::Status(status) => &status.warnings,
         _ => &[],
     }
@@ -60,13 +90,30 @@ pub(super) fn warnings(response: &Response) -> &[String] {
 pub(super) fn text(response: &Response, out: &mut dyn Write) -> io::Result<()> {
     match response {
         Response::RuleAdded { name, .. } => writeln!(out, "{name}")?,
-        Response::RuleDeleted { .. } => {}
+        // One name was typed, and is known; what globs chose is told.
+        Response::RuleSet { .. } | Response::RuleDeleted { name: Some(_), .. } | Response::BatchPart { .. } => {}
+        Response::RuleDeleted { names, .. } => names.iter().try_for_each(|name| writeln!(out, "{name}"))?,
+        Response::RulesSwitched { names, changed, .. } if names.len() > 1 => {
+            changed.iter().try_for_each(|name| writeln!(out, "{name}"))?;
+        }
+        Response::RulesSwitched { .. } => {}
+        Response::Batched { changes, .. } => changes.iter().try_for_each(|change| reload::change_line(change, out))?,
+        Response::Exported { config } => write!(out, "{config}")?,
         Response::Rules(rules) => rule_table(rules, out)?,
         Response::Rule(rule) => rule_details(rule, out)?,
-        Response::Reloaded { changes, .. } => changes.iter().try_for_each(|change| change_line(change, out))?,
-        Response::Stats(stats) => stats_table(stats, out)?,
+        Response::Reloaded(reloaded) => reload::text(reloaded, out)?,
+        Response::Confirmed { changes } => reload::confirmed(*changes, out)?,
+        Response::Stats(stats) => stats::text(stats, out)?,
+        Response::Top(top) => serde_json::to_writer(&mut *out, top)?,
+        Response::LogLevel(LogLevelView { level, rust_log: None }) => writeln!(out, "{level}")?,
+        Response::LogLevel(LogLevelView { level, rust_log: Some(text) }) => writeln!(out, "{level} (RUST_LOG={text})")?,
         Response::Status(status) => status_text(status, out)?,
         Response::Events(events) => super::events::lines(&events.events, out)?,
+        // What it has captured follows.
+        Response::Capturing(_) => {}
+        Response::RuleExplained(explained) => super::explain::rule_text(explained, out)?,
+        Response::PacketExplained(explained) => super::explain::packet_text(explained, out)?,
+        Response::Unmatched(unmatched) => super::explain::unmatched_text(unmatched, out)?,
         Response::Error { message, .. } => writeln!(out, "{message}")?,
     }
     out.flush()
@@ -91,14 +138,21 @@ pub(super) fn table(columns: &[&str], right: &[&str], rows: impl IntoIterator<It
 fn rule_table(rules: &[RuleView], out: &mut dyn Write) -> io::Result<()> {
     let rows = rules.iter().map(|rule| {
         let outputs: Vec<String> = rule.output.iter().map(output_line).collect();
-        vec![rule.name.clone(), rule.state.to_string(), match_line(&rule.matcher), outputs.join("\n")]
+        let (state, origin) = (rule.state.to_string(), rule.origin.to_string());
+        vec![rule.name.clone(), state, origin, match_line(&rule.matcher), outputs.join("\n")]
     });
-    writeln!(out, "{}", table(&["NAME", "STATE", "MATCH", "OUTPUT"], &[], rows))
+    writeln!(out, "{}", table(&["NAME", "STATE", "ORIGIN", "MATCH", "OUTPUT"], &[], rows))
 }
 
 fn rule_details(rule: &RuleView, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "name         {}", rule.name)?;
     writeln!(out, "state        {}", state_line(rule.state, rule.state_reason.as_deref()))?;
+    match rule.origin {
+        Origin::File => writeln!(out, "origin       file")?,
+        Origin::Runtime => {
+            writeln!(out, "origin       runtime: until the next reload; `rule set --persist` writes it into the file")?
+        }
+    }
     if let Some(description) = &rule.description {
         writeln!(out, "description  {description}")?;
     }
@@ -114,7 +168,7 @@ fn state_line(state: RuleState, reason: Option<&str>) -> String {
     reason.map_or_else(|| state.to_string(), |reason| format!("{state}: {reason}"))
 }
 
-fn match_line(matcher: &MatchSpec) -> String {
+pub(super) fn match_line(matcher: &MatchSpec) -> String {
     let port = matcher.port.as_ref().map_or("any".to_owned(), ToString::to_string);
     let mut line = format!("{} {}:{port}", matcher.interface, matcher.group);
     if let Some(source) = &matcher.source {
@@ -126,81 +180,26 @@ fn match_line(matcher: &MatchSpec) -> String {
     line
 }
 
-/// As `--out` takes it.
-fn output_line(output: &OutputSpec) -> String {
+/// As `--out` takes it, without what is the default.
+pub(super) fn output_line(output: &OutputSpec) -> String {
     let scalar = |value: &Option<_>| value.as_ref().map(ToString::to_string);
     let parts = [
         ("name", output.name.clone()),
         ("group", output.group.clone()),
         ("port", scalar(&output.port)),
-        ("source", output.source.clone()),
-        ("ttl", scalar(&output.ttl)),
+        ("source", output.source.clone().filter(|source| source != "interface")),
+        ("ttl", scalar(&output.ttl).filter(|ttl| ttl != "decrement")),
         ("dscp", scalar(&output.dscp)),
-        ("vlan", scalar(&output.vlan)),
+        ("vlan", scalar(&output.vlan).filter(|vlan| vlan != "none")),
     ];
     let given = parts.into_iter().filter_map(|(key, value)| Some(format!(",{key}={}", value?)));
     given.fold(output.interface.clone(), |line, part| line + &part)
-}
-
-fn change_line(change: &ChangeView, out: &mut dyn Write) -> io::Result<()> {
-    let sign = match change.change {
-        ChangeKind::Add => '+',
-        ChangeKind::Remove => '-',
-        ChangeKind::Replace => '~',
-    };
-    match &change.rule {
-        None => writeln!(out, "{sign} {}", change.name),
-        Some(rule) => {
-            let outputs: Vec<String> = rule.output.iter().map(output_line).collect();
-            writeln!(out, "{sign} {}: {} -> {}", change.name, match_line(&rule.matcher), outputs.join(" "))
-        }
-    }
 }
 
 /// `reason=N` of each that is not 0; `-` for none.
 pub(super) fn reasons(dropped: &Dropped) -> String {
     let met: Vec<String> = dropped.iter().filter(|(_, n)| **n > 0).map(|(reason, n)| format!("{reason}={n}")).collect();
     if met.is_empty() { "-".to_owned() } else { met.join(" ") }
-}
-
-fn stats_table(stats: &Stats, out: &mut dyn Write) -> io::Result<()> {
-    let columns =
-        ["RULE", "STATE", "MATCHED", "BYTES", "DROPPED", "OUTPUT", "OFFERED", "SENT", "SENT BYTES", "NOT SENT"];
-    let mut rows = Vec::new();
-    for rule in &stats.rules {
-        let head = [
-            rule.name.clone(),
-            rule.state.to_string(),
-            rule.matched_packets.to_string(),
-            rule.matched_bytes.to_string(),
-            reasons(&rule.dropped),
-        ];
-        for (i, output) in rule.outputs.iter().enumerate() {
-            let mut row = if i == 0 { head.to_vec() } else { vec![String::new(); head.len()] };
-            let port = output.port.map_or("any".to_owned(), |port| port.to_string());
-            row.extend([
-                format!("{} {}:{port}", output.interface, output.group),
-                output.offered_packets.to_string(),
-                output.sent_packets.to_string(),
-                output.sent_bytes.to_string(),
-                reasons(&output.dropped),
-            ]);
-            rows.push(row);
-        }
-    }
-    writeln!(out, "{}", table(&columns, &["MATCHED", "BYTES", "OFFERED", "SENT", "SENT BYTES"], rows))?;
-    let totals = &stats.totals;
-    writeln!(
-        out,
-        "\ntotals: matched {} packets, {} bytes, dropped {}; sent {} packets, {} bytes, not sent {}",
-        totals.matched_packets,
-        totals.matched_bytes,
-        reasons(&totals.dropped),
-        totals.sent_packets,
-        totals.sent_bytes,
-        reasons(&totals.output_dropped)
-    )?;
-    membership_text(&stats.memberships, out)
 }
 
 /// How many memberships there are on each interface, by their state.
@@ -219,6 +218,17 @@ fn membership_text(memberships: &[MembershipView], out: &mut dyn Write) -> io::R
         vec![interface, state.to_owned(), what.to_owned(), count.to_string()]
     });
     writeln!(out, "\n{}", table(&["INTERFACE", "MEMBERSHIP", "KIND", "COUNT"], &["COUNT"], rows))
+}
+
+/// What the XDP program decided, packets by verdict for each interface.
+fn verdict_text(interfaces: &[InterfaceStats], out: &mut dyn Write) -> io::Result<()> {
+    let names = Verdict::ALL.iter().map(|verdict| verdict.name());
+    let columns: Vec<&str> = std::iter::once("INTERFACE").chain(names.clone()).collect();
+    let rows = interfaces.iter().map(|interface| {
+        let counts = names.clone().map(|name| interface.verdicts.get(name).copied().unwrap_or(0).to_string());
+        std::iter::once(interface.name.clone()).chain(counts).collect()
+    });
+    writeln!(out, "\n{}", table(&columns, &columns[1..], rows))
 }
 
 fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
@@ -254,6 +264,7 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         ]
     });
     writeln!(out, "\n{}", table(&columns, &["QUEUES", "RX FRAMES", "TX FRAMES"], interfaces))?;
+    verdict_text(&status.interfaces, out)?;
     let workers = status.workers.iter().map(|worker: &WorkerStats| {
         let queues: Vec<String> = worker.rx_queues.iter().map(ToString::to_string).collect();
         vec![
@@ -279,41 +290,4 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         vec![stream.rule.clone(), state_line(stream.state, stream.state_reason.as_deref()), last]
     });
     writeln!(out, "\n{}", table(&["RULE", "STATE", "LAST PACKET"], &["LAST PACKET"], streams))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::protocol::{OutputStats, RuleStats};
-
-    #[test]
-    fn counters_stand_in_columns() {
-        let output = |interface: &str, sent_packets| OutputStats {
-            interface: interface.into(),
-            group: "239.10.1.1".into(),
-            port: Some(6001),
-            sent_packets,
-            dropped: Dropped::from([("no_frame".into(), 0), ("too_big".into(), 3)]),
-            ..OutputStats::default()
-        };
-        let rule = |name: &str, matched_packets| RuleStats {
-            name: name.into(),
-            matched_packets,
-            outputs: vec![output("veth2", 7), output("veth3", 1_234_567)],
-            ..RuleStats::default()
-        };
-        let stats = Stats { rules: vec![rule("feed-a", 12), rule("b", 99_999_999)], ..Stats::default() };
-        let mut shown = Vec::new();
-        text(&Response::Stats(stats), &mut shown).expect("memory");
-        let shown = String::from_utf8(shown).expect("UTF-8");
-        let lines: Vec<&str> = shown.lines().collect();
-        let end = |line: &str, part: &str| line.find(part).map(|at| at + part.len());
-        assert_eq!(lines.len(), 7, "{shown}");
-        assert!(lines[0].starts_with("RULE "), "{shown}");
-        assert_eq!(end(lines[0], "MATCHED"), end(lines[1], " 12"), "numbers are aligned to the right:\n{shown}");
-        assert_eq!(end(lines[1], " 12"), end(lines[3], "99999999"), "{shown}");
-        assert!(lines[1].ends_with("too_big=3"), "reasons at 0 are left out:\n{shown}");
-        assert!(lines[2].starts_with("      "), "the second output has no name before it:\n{shown}");
-        eprintln!("{shown}");
-    }
 }

@@ -44,6 +44,7 @@ impl State {
                 counters: counters.clone(),
             });
         }
+        self.follow_captures(&active);
         // The messages are on their way: a worker reads them before it handles a packet that this insertion lets through.
         if let Err(error) = self.flows.insert(active.compiled.ifindex(), &rule.matcher, value) {
             let error = anyhow::Error::from(error).context("entering it in the kernel's map of rules");
@@ -79,7 +80,11 @@ impl State {
         let mut deleted = Vec::new();
         for change in changes {
             match change {
-                Change::Add(rule) => coming.push((rule, self.new_live())),
+                Change::Add(rule) => {
+                    // A rule that comes back goes on counting.
+                    let live = self.live.remove(&rule.name);
+                    coming.push((rule, live.unwrap_or_else(|| self.new_live())));
+                }
                 // Nothing that packets could tell: the set has it.
                 Change::Replace { old, new } if old.forwards_like(new) => {}
                 Change::Replace { old, new } => coming.push((new, self.live.remove(&old.name).unwrap_or_default())),
@@ -142,6 +147,7 @@ impl State {
     /// Looks around: interfaces that have changed, rules that wait for one, losses that have a remedy. `has_news`: the kernel has told
     /// of a change.
     pub fn tick(&mut self, has_news: bool) {
+        self.take_back_when_due();
         self.follow();
         self.judge_zero_copy();
         // Before rules wake: an interface that was away for a moment may be back under its index, and has no memberships.

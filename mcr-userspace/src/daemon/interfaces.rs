@@ -182,9 +182,12 @@ fn counts(interface: &Interface, program: &Program) -> [u64; Verdict::COUNT] {
     })
 }
 
+/// What [`absent`] begins with.
+pub const ABSENT: &str = "no interface ";
+
 /// Why a name has no interface, where there is none in the kernel either.
 pub fn absent(name: &str) -> String {
-    format!("no interface {name}")
+    format!("{ABSENT}{name}")
 }
 
 /// All names; their position is their interface's [`InterfaceId`], for as long as a rule knows it.

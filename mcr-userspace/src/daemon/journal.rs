@@ -8,13 +8,13 @@ use std::{
 
 use crate::control::{
     peer::Peer,
-    protocol::{ChangeKind, Event, EventKind, Events, Response},
+    protocol::{ChangeKind, Event, EventKind, Events, Reloaded, Response, SettingChange},
 };
 
 /// Events that are kept.
 const KEPT: usize = 10_000;
 /// Rules that a reload names in the log and as events.
-const MOST_LINES: usize = 1000;
+pub const MOST_LINES: usize = 1000;
 /// How long a reader waits for an event before it is told that there is none.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,6 +24,29 @@ pub struct Journal {
     kept: Mutex<Kept>,
     /// Rung for each event.
     bell: Condvar,
+    last_reload: Mutex<LastReload>,
+}
+
+/// What became of the last attempt to load the configuration file; the start was one that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LastReload {
+    /// Whether it succeeded.
+    pub successful: bool,
+    /// When one last did.
+    success: SystemTime,
+}
+
+impl Default for LastReload {
+    fn default() -> Self {
+        Self { successful: true, success: SystemTime::now() }
+    }
+}
+
+impl LastReload {
+    /// When one last succeeded, in seconds since 1970.
+    pub fn success_seconds(&self) -> f64 {
+        self.success.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +98,18 @@ impl Event {
     }
 }
 
+/// What has become of the file that was read again.
+pub fn reload(what: &str, reason: String) -> Event {
+    Event::now(EventKind::Reload).change(None, Some(what)).reason(reason)
+}
+
+/// A reload is to be confirmed within so many seconds: a line of the log, and an event.
+pub fn unconfirmed(seconds: u64, peer: &Peer) -> Event {
+    let told = format!("taken back in {seconds} s unless `mcrctl confirm` follows");
+    log::info!("reload by {peer}: {told}");
+    reload("unconfirmed", told).by(peer)
+}
+
 impl Journal {
     /// Keeps an event.
     pub fn note(&self, event: Event) {
@@ -96,7 +131,7 @@ impl Journal {
     /// Who had the file read again, and what came of it.
     pub fn audit_reload(&self, response: &Response, peer: &Peer) {
         let (new, reason) = match response {
-            Response::Reloaded { changes, .. } => {
+            Response::Reloaded(Reloaded { changes, restart, .. }) => {
                 let word = |kind: ChangeKind| match kind {
                     ChangeKind::Add => "added",
                     ChangeKind::Remove => "deleted",
@@ -111,16 +146,22 @@ impl Journal {
                 let plural = if changes.len() == 1 { "" } else { "s" };
                 let told = format!("{} change{plural}", changes.len());
                 log::info!("reloaded by {peer}: {told}");
+                for SettingChange { key, old, new } in restart {
+                    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".to_owned());
+                    log::warn!("reload: {key}: {} -> {} needs a restart", shown(old), shown(new));
+                }
+                *self.reload() = LastReload::default();
                 ("applied", told)
             }
             Response::Error { message, .. } => {
                 message.lines().for_each(|line| log::error!("reload: {line}"));
+                self.reload().successful = false;
                 log::error!("reload by {peer} refused: nothing was changed");
                 ("refused", message.lines().next().unwrap_or_default().to_owned())
             }
             _ => return,
         };
-        self.note(Event::now(EventKind::Reload).change(None, Some(new)).reason(reason).by(peer));
+        self.note(reload(new, reason).by(peer));
     }
 
     /// The events from number `after` on, or all that are kept; `patience` is how long to wait for one where there is none.
@@ -136,6 +177,15 @@ impl Journal {
             next: kept.next,
             lost: oldest.saturating_sub(from),
         }
+    }
+
+    /// What became of the last attempt to load the configuration file.
+    pub fn last_reload(&self) -> LastReload {
+        *self.reload()
+    }
+
+    fn reload(&self) -> MutexGuard<'_, LastReload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic elsewhere leaves the events whole.

@@ -8,9 +8,14 @@ use std::{
     time::Duration,
 };
 
-use env_logger::{Builder, Env, Target, WriteStyle};
+use env_logger::{Builder, Env, Logger, Target, WriteStyle};
+use log::LevelFilter;
 
-use super::options::LogFormat;
+use super::{
+    level::{self, Gate},
+    options::LogFormat,
+};
+use crate::control::protocol::LogLevel;
 
 /// Bytes that may wait to be written; lines beyond them are lost, and counted.
 const MOST_BYTES: usize = 1 << 20;
@@ -38,14 +43,28 @@ struct Waiting {
 }
 
 impl Log {
-    /// Lets `log`'s macros write to stderr in this format. `RUST_LOG` decides what is logged; `info` unless it is set.
+    /// Lets `log`'s macros write to stderr in this format. `level` decides what is logged, without one `RUST_LOG`, and `info` where
+    /// that is not set either.
     ///
     /// # Errors
     ///
-    /// The kernel refuses the thread.
-    pub fn start(format: LogFormat) -> io::Result<Self> {
+    /// The kernel refuses the thread, or there is a logger already.
+    pub fn start(format: LogFormat, level: Option<LogLevel>) -> io::Result<Self> {
         let log = Self::default();
-        let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
+        let by_variable = Builder::from_env(Env::new().filter_or(level::VARIABLE, level::DEFAULT));
+        let mut all = Builder::new();
+        all.filter_level(LevelFilter::Trace);
+        let gate = Gate { by_variable: log.logger(by_variable, format), all: log.logger(all, format) };
+        log::set_max_level(gate.by_variable.filter());
+        level.into_iter().for_each(level::set);
+        let writing = log.clone();
+        thread::Builder::new().name("mcr-log".into()).spawn(move || writing.run(io::stderr()))?;
+        log::set_boxed_logger(Box::new(gate)).map_err(io::Error::other)?;
+        Ok(log)
+    }
+
+    /// One that writes into this queue.
+    fn logger(&self, mut builder: Builder, format: LogFormat) -> Logger {
         if std::env::var_os("RUST_LOG_STYLE").is_none() {
             // Of a pipe, which this is for env_logger, it would not know.
             let is_plain = std::env::var_os("NO_COLOR").is_some() || !io::stderr().is_terminal();
@@ -62,11 +81,8 @@ impl Log {
                 writeln!(out, "{line}")
             });
         }
-        builder.target(Target::Pipe(Box::new(log.clone())));
-        let writing = log.clone();
-        thread::Builder::new().name("mcr-log".into()).spawn(move || writing.run(io::stderr()))?;
-        builder.init();
-        Ok(log)
+        builder.target(Target::Pipe(Box::new(self.clone())));
+        builder.build()
     }
 
     /// Writes a line that is no log line, after those before it.

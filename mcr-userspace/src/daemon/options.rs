@@ -1,26 +1,27 @@
 //! The command line and the file as one: flags win.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr};
+use std::{num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
 
 use crate::{
-    config::{self, Config, CpuReserve, Membership, Mode, Profile},
+    config::{self, Config, CpuReserve, FileProblem, Listen, Membership, Mode, Profile},
+    control::protocol::LogLevel,
     rules::value,
 };
 
 /// Forwards multicast between interfaces through AF_XDP.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "mcrd", version, about, max_term_width = 100)]
+#[command(name = "mcrd", version, max_term_width = 100)]
 pub struct Args {
     /// Configuration file (TOML); without one the daemon starts empty and waits for rules
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Interface to receive on, beyond those that rules name
-    #[arg(long, value_name = "IF", value_parser = value::interface)]
+    /// Interface to receive on, beyond those that rules name; may be repeated
+    #[arg(long, value_name = "IF", value_parser = one_interface)]
     pub iface_in: Vec<String>,
-    /// Interface to send on, beyond those that rules name
-    #[arg(long, value_name = "IF", value_parser = value::interface)]
+    /// Interface to send on, beyond those that rules name; may be repeated
+    #[arg(long, value_name = "IF", value_parser = one_interface)]
     pub iface_out: Vec<String>,
     /// What to ask of the kernel: anything but auto is a demand [default: auto]
     #[arg(long, value_enum)]
@@ -37,12 +38,24 @@ pub struct Args {
     /// Where mcrctl finds the daemon [default: /run/mcr/mcrd.sock]
     #[arg(long, value_name = "PATH")]
     pub control_socket: Option<PathBuf>,
-    /// Serve Prometheus metrics here
+    /// Serve Prometheus metrics here; `:PORT` is all addresses
     #[arg(long, value_name = "ADDR:PORT")]
-    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<Listen>,
+    /// What to log [default: as RUST_LOG says, else info]; it wins over RUST_LOG, and `mcrctl log-level` changes it
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub log_level: Option<LogLevel>,
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// One interface; a list of them is told to be several flags.
+fn one_interface(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split([',', ' ', ';']).filter(|part| !part.is_empty()).collect();
+    if parts.len() > 1 && parts.iter().all(|part| value::interface(part).is_ok()) {
+        return Err(format!("one interface for each flag; repeat it: {}", parts.join(", then ")));
+    }
+    value::rule_interface(text)
 }
 
 /// A number of workers as typed.
@@ -82,6 +95,33 @@ pub struct Options {
     pub iface_out: Vec<String>,
     /// Whether `--mode` was given: then a mode that is not granted ends the start.
     pub mode_is_demanded: bool,
+    /// The command line.
+    flags: Args,
+}
+
+impl Args {
+    /// The file's settings where no flag says otherwise.
+    fn over(&self, mut config: Config) -> Config {
+        if let Some(mode) = self.mode {
+            config.datapath.mode = mode;
+        }
+        if let Some(profile) = self.profile {
+            config.datapath.profile = profile;
+        }
+        if let Some(Workers(workers)) = self.workers {
+            config.datapath.workers = workers;
+        }
+        if let Some(reserve) = self.cpu_reserve {
+            config.datapath.cpu_reserve = reserve;
+        }
+        if let Some(path) = &self.control_socket {
+            config.daemon.control_socket = path.clone();
+        }
+        if self.metrics_listen.is_some() {
+            config.daemon.metrics_listen = self.metrics_listen;
+        }
+        config
+    }
 }
 
 impl Options {
@@ -89,37 +129,34 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Every problem of the file, a line each.
+    /// Every problem of the file, a line each. One that has a place in it begins with that, as `mcrctl check` tells it.
     pub fn from_args(args: Args) -> Result<Self, String> {
-        let mut config = match &args.config {
+        let config = match &args.config {
             None => Config::default(),
             Some(path) => {
-                let loaded = config::load(path)
-                    .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+                let told = |problem: &FileProblem| match problem.line {
+                    0 => format!("mcrd: {problem}"),
+                    _ => problem.to_string(),
+                };
+                let loaded =
+                    config::load(path).map_err(|problems| problems.iter().map(told).collect::<Vec<_>>().join("\n"))?;
                 loaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                 loaded.config
             }
         };
-        let mode_is_demanded = args.mode.is_some();
-        if let Some(mode) = args.mode {
-            config.datapath.mode = mode;
-        }
-        if let Some(profile) = args.profile {
-            config.datapath.profile = profile;
-        }
-        if let Some(Workers(workers)) = args.workers {
-            config.datapath.workers = workers;
-        }
-        if let Some(reserve) = args.cpu_reserve {
-            config.datapath.cpu_reserve = reserve;
-        }
-        if let Some(path) = args.control_socket {
-            config.daemon.control_socket = path;
-        }
-        if args.metrics_listen.is_some() {
-            config.daemon.metrics_listen = args.metrics_listen;
-        }
-        Ok(Self { file: args.config, config, iface_in: args.iface_in, iface_out: args.iface_out, mode_is_demanded })
+        Ok(Self {
+            file: args.config.clone(),
+            config: args.over(config),
+            iface_in: args.iface_in.clone(),
+            iface_out: args.iface_out.clone(),
+            mode_is_demanded: args.mode.is_some(),
+            flags: args,
+        })
+    }
+
+    /// What mcrd would run with, were it started now with this file.
+    pub fn with_flags(&self, config: Config) -> Config {
+        self.flags.over(config)
     }
 
     /// How the host becomes a member of the groups that rules match on an interface.

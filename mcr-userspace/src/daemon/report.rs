@@ -14,10 +14,13 @@ use super::{
 };
 use crate::{
     control::protocol::{
-        Dropped, InterfaceFrames, InterfaceStats, OutputStats, RuleStats, RuleView, STATS_VERSION, Scheduling, Stats,
-        Status, StreamView, Totals as TotalsView, WorkerStats,
+        Dropped, InterfaceFrames, InterfaceStats, Origin, OutputStats, OwnHostView, RuleStats, RuleView, STATS_VERSION,
+        Scheduling, Stats, Status, StreamView, Totals as TotalsView, WorkerStats,
     },
-    rules::rule::{Output, Ports, Rule},
+    rules::{
+        rule::{Output, Ports, Rule, Vlan},
+        spec::Scalar,
+    },
 };
 
 /// What a queue of an interface was granted, in one line.
@@ -35,7 +38,8 @@ pub fn queue_line(interface: &Interface, queue: u32, workers: u32) -> String {
     )
 }
 
-fn xsk(interface: &Interface) -> &'static str {
+/// `zerocopy`, `copy` or `none`.
+pub fn xsk(interface: &Interface) -> &'static str {
     match (interface.has_sockets(), interface.zero_copy) {
         // They are opened anew.
         (false, _) => "none",
@@ -56,17 +60,16 @@ pub fn final_line(totals: &Totals) -> String {
 }
 
 impl State {
-    /// `stats`: of one rule, or of all.
-    pub fn stats(&self, only: Option<&str>) -> Stats {
-        let rules = self.set.iter().filter(|rule| only.is_none_or(|name| rule.name == name));
+    /// `stats` of all rules.
+    pub fn stats(&self) -> Stats {
         Stats {
             version: STATS_VERSION,
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             totals: totals_view(&self.totals()),
-            rules: rules.map(|rule| self.rule_stats(rule)).collect(),
+            rules: self.set.iter().map(|rule| self.rule_stats(rule)).collect(),
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
-            memberships: self.members.view(only.and_then(|name| self.set.get(name)).map(|rule| &rule.matcher)),
+            memberships: self.members.view(None),
         }
     }
 
@@ -92,17 +95,29 @@ impl State {
             queries: self.members.queries(),
             rules: self.set.len() as u64,
             streams: self.streams(),
-            warnings: self.warnings().into_iter().chain(others::warnings(&own_host)).collect(),
+            warnings: self.warnings_with(&own_host),
             own_host,
         }
     }
 
+    /// The warnings of `status`.
+    pub fn all_warnings(&mut self) -> Vec<String> {
+        let own_host = self.own_host();
+        self.warnings_with(&own_host)
+    }
+
+    fn warnings_with(&self, own_host: &[OwnHostView]) -> Vec<String> {
+        self.warnings().into_iter().chain(others::warnings(own_host)).collect()
+    }
+
     /// A rule and its state.
     pub fn rule_view(&self, rule: &Rule) -> RuleView {
-        {
-            let Standing { state, reason } = self.standing(rule);
-            RuleView::new(rule, state, reason)
-        }
+        let Standing { state, reason } = self.standing(rule);
+        let origin = match self.origins.is_from_file(&rule.name) {
+            true => Origin::File,
+            false => Origin::Runtime,
+        };
+        RuleView { origin, ..RuleView::new(rule, state, reason) }
     }
 
     fn streams(&self) -> Vec<StreamView> {
@@ -136,6 +151,7 @@ impl State {
         let unfit = unfit.map(|error| format!("{error:#}"));
         let unseated = self.fleet.iter().filter_map(|fleet| fleet.warning.clone());
         unseated
+            .chain(self.waits_for_confirmation())
             .chain(waiting)
             .chain(outputs)
             .chain(absent)
@@ -163,7 +179,7 @@ impl State {
     }
 
     /// What a rule has counted under its name: before it was replaced, in the one that is being replaced, and now.
-    fn reading(&self, rule: &Rule) -> Reading {
+    pub fn reading(&self, rule: &Rule) -> Reading {
         let mut reading = Reading { outputs: vec![Default::default(); rule.outputs.len()], ..Reading::default() };
         if let Some(live) = self.live.get(&rule.name) {
             reading.carry(&rule.outputs, &live.carried, &live.carried_outputs);
@@ -176,12 +192,19 @@ impl State {
         reading
     }
 
-    fn rule_stats(&self, rule: &Rule) -> RuleStats {
+    /// One rule of `stats`.
+    pub fn rule_stats(&self, rule: &Rule) -> RuleStats {
         let reading = self.reading(rule);
         let is_active = self.live.get(&rule.name).is_some_and(|live| live.active.is_some());
         let outputs = rule.outputs.iter().zip(&reading.outputs).map(|(output, counts)| OutputStats {
             waiting: is_active.then(|| self.lack(rule, output)).flatten(),
+            name: output.name.clone(),
             interface: output.interface.clone(),
+            vlan: match output.vlan {
+                Vlan::None => None,
+                Vlan::Keep => Some(Scalar::from("keep")),
+                Vlan::Set(id) => Some(Scalar::Number(id.into())),
+            },
             group: output.group.map_or_else(|| rule.matcher.group.to_string(), |group| group.to_string()),
             port: port(rule, output),
             offered_packets: counts.offered,
@@ -201,7 +224,8 @@ impl State {
         }
     }
 
-    fn interface_stats(&self) -> Vec<InterfaceStats> {
+    /// Every interface of `stats`.
+    pub fn interface_stats(&self) -> Vec<InterfaceStats> {
         let stats = |place: &Place| {
             let counts = place.verdicts(&self.program);
             let there = place.interface.as_ref();
@@ -225,7 +249,8 @@ impl State {
         self.interfaces.iter().map(|(_, place)| stats(place)).collect()
     }
 
-    fn worker_stats(&self) -> Vec<WorkerStats> {
+    /// Every worker of `stats`.
+    pub fn worker_stats(&self) -> Vec<WorkerStats> {
         let Some(fleet) = &self.fleet else { return Vec::new() };
         let ingresses = self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
         let queues = ingresses.filter(|interface| interface.is_ingress).map(|interface| interface.nic.rx_queues).max();
@@ -245,7 +270,8 @@ impl State {
     }
 }
 
-fn totals_view(totals: &Totals) -> TotalsView {
+/// Sums as `stats` has them.
+pub fn totals_view(totals: &Totals) -> TotalsView {
     TotalsView {
         matched_packets: totals.matched_packets,
         matched_bytes: totals.matched_bytes,

@@ -13,6 +13,7 @@ use std::{
 use super::{
     active::Active,
     fleet::{Fleet, answers},
+    health::Health,
     journal::Journal,
     state::State,
     turn::Turn,
@@ -39,6 +40,8 @@ pub struct Shared {
     pub file: Turn,
     /// What has happened lately; read without the state's lock.
     pub journal: Arc<Journal>,
+    /// Whether threads live; read without the state's lock.
+    pub health: Health,
 }
 
 /// A rule that is out of the kernel's map and that workers are to forget.
@@ -78,6 +81,7 @@ impl Shared {
             changed: AtomicBool::new(false),
             file: Turn::default(),
             journal,
+            health: Health::default(),
         }
     }
 
@@ -121,8 +125,10 @@ impl Shared {
     /// The caretaker's work, until it is to end.
     pub fn care(&self, ended: &AtomicBool) {
         let mut ticked = Instant::now();
+        let _caring = self.health.care();
         while !ended.load(SeqCst) {
             let posts = self.wait_for_work(ended);
+            self.health.cares();
             let has_news = self.changed.swap(false, SeqCst);
             if has_news || ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -148,12 +154,14 @@ impl Shared {
         let patience = if state.leaving.is_empty() { TICK } else { SOON };
         let nothing_new =
             |state: &mut State| state.retiring.is_empty() && !ended.load(SeqCst) && !self.changed.load(SeqCst);
+        self.health.meet_workers(&state);
         (state, _) = self.bell.wait_timeout_while(state, patience, nothing_new).unwrap_or_else(PoisonError::into_inner);
         state.begin_leaving().then(|| posts(&state))
     }
 }
 
-fn posts(state: &State) -> Vec<Post> {
+/// The workers' mailboxes.
+pub fn posts(state: &State) -> Vec<Post> {
     state.fleet.as_ref().map(Fleet::posts).unwrap_or_default()
 }
 
@@ -205,10 +213,8 @@ impl State {
         active.settle(self.steered(active));
         let reading = active.read(|| self.program.count(slot));
         self.gone.add(&reading);
-        if let Some(live) = self.live.get_mut(&active.rule.name)
-            && live.lineage == active.lineage
-        {
-            // Replaced, not deleted: the rule goes on counting under its name.
+        if let Some(live) = self.successor(active) {
+            // Replaced, or deleted by a change that may be taken back: the rule goes on counting under its name.
             let outputs = match &live.active {
                 Some(now) => now.rule.outputs.clone(),
                 None => active.rule.outputs.clone(),

@@ -22,6 +22,7 @@ use super::{
     members::Members,
     metrics,
     options::Options,
+    origin::Origins,
     privileges,
     report::final_line,
     retire::Shared,
@@ -31,7 +32,11 @@ use super::{
     survey::{Seen, read_nic},
 };
 use crate::{
-    control::{peer::Peer, protocol::Response, server::Server},
+    control::{
+        peer::Peer,
+        protocol::{Reload, Response},
+        server::Server,
+    },
     kernel::{self, descriptors, events::Events, flows::Flows, nic::Nic, program::Program},
     memory,
     rules::set::{Change, RuleSet},
@@ -183,7 +188,10 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         slots: Slots::new(config.limits.rules),
         gone: Totals::default(),
         lineages: 0,
+        captures: Default::default(),
         journal: Default::default(),
+        origins: Origins::of_file(set.iter().map(|rule| rule.name.clone())),
+        unconfirmed: None,
         set,
         options,
     };
@@ -231,8 +239,8 @@ fn known_interfaces(set: &RuleSet, demanded: &[(Nic, Role)]) -> Vec<(Nic, Role)>
 }
 
 fn reload(shared: &Shared) {
-    if let Response::Reloaded { warnings, .. } = shared.reload(false, &Peer::signal("SIGHUP")) {
-        warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    if let Response::Reloaded(reloaded) = shared.reload(&Reload::default(), &Peer::signal("SIGHUP")) {
+        reloaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     }
 }
 

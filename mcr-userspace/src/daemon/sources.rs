@@ -30,6 +30,11 @@ use crate::{
 pub struct Told(BTreeMap<InterfaceId, Sources>);
 
 impl Told {
+    /// What they were told of this one.
+    pub fn of(&self, id: InterfaceId) -> Sources {
+        self.0.get(&id).cloned().unwrap_or_default()
+    }
+
     /// Workers know nothing any more of one of the interfaces, or know it by another number.
     pub fn clear(&mut self) {
         self.0.clear();

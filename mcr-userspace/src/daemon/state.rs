@@ -6,6 +6,8 @@ use mcr_common::counter::RuleDrop;
 
 use super::{
     active::{Active, OutputReading, Reading, add},
+    capture::Captures,
+    confirm::Unconfirmed,
     doubts::Doubts,
     fleet::Fleet,
     hearing::Hearing,
@@ -14,6 +16,7 @@ use super::{
     members::Members,
     offloads::Offloads,
     options::Options,
+    origin::Origins,
     others::Others,
     retire::Leaving,
     retry::Retry,
@@ -58,6 +61,10 @@ pub struct State {
     pub told: Told,
     /// The truth.
     pub set: RuleSet,
+    /// Which rules the file has.
+    pub origins: Origins,
+    /// A reload that waits for its confirmation.
+    pub unconfirmed: Option<Unconfirmed>,
     /// What each rule of the set is doing.
     pub live: BTreeMap<String, Live>,
     /// Rules out of the kernel's map, whose packets may still wait in a ring.
@@ -74,6 +81,8 @@ pub struct State {
     pub gone: Totals,
     /// Lineages given out.
     pub lineages: u64,
+    /// Who captures packets.
+    pub captures: Captures,
     /// What has happened lately.
     pub journal: Arc<Journal>,
 }

@@ -92,7 +92,8 @@ fn most<R: Copy>(reasons: &[R], packets: impl Fn(R) -> u64) -> Option<R> {
     counted.filter(|(packets, _)| *packets > 0).max_by_key(|(packets, _)| *packets).map(|(_, reason)| reason)
 }
 
-fn difference(now: &Reading, before: &Reading) -> Reading {
+/// What the counters added from `before` to `now`.
+pub fn difference(now: &Reading, before: &Reading) -> Reading {
     let outputs = now.outputs.iter().enumerate().map(|(at, now)| {
         let before = before.outputs.get(at).copied().unwrap_or_default();
         OutputReading {

@@ -2,7 +2,7 @@
 
 use super::{finding::quoted, firewall::Ruleset};
 use crate::{
-    control::protocol::{InterfaceStats, OwnHostView, QueriesView},
+    control::protocol::{InterfaceStats, MembershipView, OwnHostView, QueriesView, StreamView},
     kernel::{
         ethtool::{Channels, Features, Rings},
         holders::Holder,
@@ -70,6 +70,10 @@ pub enum Daemon {
         queries: Vec<QueriesView>,
         /// Senders and receivers on its host that it does not serve.
         own_host: Vec<OwnHostView>,
+        /// Its rules.
+        rules: Vec<StreamView>,
+        /// What the host is a member of for them.
+        memberships: Vec<MembershipView>,
     },
 }
 

@@ -7,13 +7,13 @@ use std::{fs, io, path::Path};
 use super::{
     check,
     facts::{Daemon, Host, Interface, ZeroCopy},
-    finding::{Finding, quoted, shown},
+    finding::{Finding, Severity, quoted, shown},
     report::{Examined, Report},
 };
 use crate::{
     control::{
         client::Client,
-        protocol::{Request, Response},
+        protocol::{CheckResult, Request, Response, RuleFinding},
     },
     daemon::{
         modes::{Answer, ask_for_zero_copy},
@@ -50,6 +50,29 @@ pub fn examine(names: &[String], socket: &Path) -> Report {
     let ask = !names.is_empty();
     let interfaces = wanted.iter().map(|name| interface(name, &links, &host, ask)).collect();
     Report { version: VERSION, host: findings, interfaces }
+}
+
+/// What stands between an ingress of mcrd and its senders, as far as this process sees it: a firewall, and who asks for memberships.
+/// Where nothing arrives (`is_silent`) what may be wrong counts as wrong.
+pub fn hearing(name: &str, socket: &Path, is_silent: bool) -> Vec<RuleFinding> {
+    let host = host(&[], socket);
+    if host.serves(name).is_none() {
+        return Vec::new();
+    }
+    let (Ok(nic), Ok(links)) = (Nic::read(name), link::all()) else { return Vec::new() };
+    let Some(link) = links.iter().find(|link| link.name == name) else { return Vec::new() };
+    let facts = facts(nic, link, &links, &host, false);
+    let told = check::hearing(&facts, &host).into_iter().filter_map(|finding| {
+        let result = match finding.severity {
+            Severity::Problem => CheckResult::Problem,
+            Severity::Warning if is_silent => CheckResult::Problem,
+            Severity::Ok | Severity::Note | Severity::Warning => CheckResult::Ok,
+            Severity::NotChecked => return None,
+        };
+        let (check, place) = (finding.id.to_owned(), name.to_owned());
+        Some(RuleFinding { check, place, result, text: finding.found, fix: finding.fix })
+    });
+    told.collect()
 }
 
 fn interface(name: &str, links: &[Link], host: &Host, ask: bool) -> Examined {
@@ -195,6 +218,8 @@ fn daemon(socket: &Path) -> Daemon {
             interfaces: status.interfaces,
             queries: status.queries,
             own_host: status.own_host,
+            rules: status.streams,
+            memberships: status.memberships,
         },
         Ok(_) => silent(format!("what answers on {} is not mcrd", socket.display())),
         Err(error) => silent(error.to_string()),

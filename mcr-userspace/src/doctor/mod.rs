@@ -10,5 +10,6 @@ mod gather;
 mod check;
 mod report;
 
-pub use gather::examine;
+pub(crate) use finding::quoted;
+pub use gather::{examine, hearing};
 pub use report::Report;

@@ -3,6 +3,7 @@
 use mcr_common::counter::OutputDrop;
 
 use super::{
+    capture::{Seen, Taps},
     counters::{OutputCounters, WorkerCounters},
     store::Stores,
     table::{Entry, Table},
@@ -14,7 +15,9 @@ use crate::xsk::frame::Frame;
 pub struct Flight {
     slot: u32,
     output: u16,
+    /// Bytes of its packet, and where that begins in the frame.
     bytes: u16,
+    offset: u16,
     refused: bool,
     /// Whether the frame is lined up or in a TX ring at all.
     under_way: bool,
@@ -28,17 +31,20 @@ pub struct Desk<'a> {
     pub table: &'a Table,
     /// The worker's counters.
     pub counters: &'a WorkerCounters,
+    /// Who captures; mostly nobody.
+    pub taps: Option<&'a mut Taps>,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
     /// A frame sets out, over socket `port`, for an output of the rule in `slot`.
     #[inline]
     pub fn depart(&mut self, frame: &Frame, port: u16, slot: u32, entry: &Entry, output: u16) {
-        let index = frame.index(self.stores.memory(frame));
+        let memory = self.stores.memory(frame);
+        let (index, offset) = (frame.index(memory), frame.offset(memory) as u16);
         let store = self.stores.of(frame.memory());
         store.pool.note(frame, port);
         store.flights[index as usize] =
-            Flight { slot, output, bytes: frame.len() as u16, refused: false, under_way: true };
+            Flight { slot, output, bytes: frame.len() as u16, offset, refused: false, under_way: true };
         entry.departed();
     }
 
@@ -51,13 +57,15 @@ impl Desk<'_> {
     /// The kernel is done with a frame.
     #[inline]
     pub fn complete(&mut self, frame: Frame) {
-        let flight = self.land(frame.memory(), frame.index(self.stores.memory(&frame)));
-        if let Some((output, flight)) = flight {
+        let (memory, index) = (frame.memory(), frame.index(self.stores.memory(&frame)));
+        if let Some((output, flight)) = self.land(memory, index) {
             if flight.refused {
                 output.dropped[OutputDrop::TxRefused as usize].add(1);
+                self.note(memory, index, &flight, Seen::NotSent(flight.output, OutputDrop::TxRefused));
             } else {
                 output.sent.add(1);
                 output.sent_bytes.add(u64::from(flight.bytes));
+                self.note(memory, index, &flight, Seen::Out(flight.output));
             }
         }
         self.stores.put(frame);
@@ -71,8 +79,9 @@ impl Desk<'_> {
 
     /// Counts a frame of this UMEM as lost that stays with the kernel; should it complete, it only comes back to the pool.
     pub fn give_up(&mut self, memory: u8, frame: u32, reason: OutputDrop) {
-        if let Some((output, _)) = self.land(memory, frame) {
+        if let Some((output, flight)) = self.land(memory, frame) {
             output.dropped[reason as usize].add(1);
+            self.note(memory, frame, &flight, Seen::NotSent(flight.output, reason));
         }
     }
 
@@ -94,12 +103,32 @@ impl Desk<'_> {
 
     /// Ends a flight: the counters of the output that it was for, where the frame was under way.
     #[inline]
-    fn land(&mut self, memory: u8, frame: u32) -> Option<(&OutputCounters, Flight)> {
+    fn land(&mut self, memory: u8, frame: u32) -> Option<(&'a OutputCounters, Flight)> {
+        let table = self.table;
         let place = &mut self.stores.of(memory).flights[frame as usize];
         let flight = *place;
         place.under_way = false;
-        let entry = self.table.get(flight.slot).filter(|_| flight.under_way)?;
+        let entry = table.get(flight.slot).filter(|_| flight.under_way)?;
         entry.returned();
         Some((entry.counters.outputs.get(usize::from(flight.output))?, flight))
+    }
+
+    /// Shows a frame of this UMEM, whose flight has just ended, to those who capture.
+    #[inline]
+    fn note(&mut self, memory: u8, frame: u32, flight: &Flight, seen: Seen) {
+        if let Some(taps) = &mut self.taps {
+            let (offset, length) = (usize::from(flight.offset), usize::from(flight.bytes));
+            // SAFETY: it has been lined up with these and has stayed so, or in the rings, until now. It comes back to the pool later.
+            let packet = unsafe { self.stores.numbered(memory).sent(frame, offset, length) };
+            taps.note(flight.slot, seen, packet, packet.len());
+        }
+    }
+
+    /// What those who capture see from now on is seen now.
+    #[inline]
+    pub fn tick(&mut self) {
+        if let Some(taps) = &mut self.taps {
+            taps.tick();
+        }
     }
 }

@@ -118,6 +118,7 @@ impl Egress {
     /// Takes in what the kernel is done with.
     #[inline]
     fn reap(&mut self, port: &mut Port, desk: &mut Desk<'_>) {
+        desk.tick();
         let n = port.completed(|frame| desk.complete(frame));
         desk.counters.tx_packets.add(n as u64);
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    capture::{Followed, Tap},
     counters::RuleCounters,
     plan::EgressFacts,
     rule::{Compiled, InterfaceId},
@@ -116,6 +117,29 @@ pub enum Command {
         /// The slot.
         slot: u32,
         /// Told when it is forgotten.
+        done: Sender<()>,
+    },
+    /// A capture begins: what is counted from now on goes to this tap.
+    Capture {
+        /// The tap.
+        tap: Tap,
+        /// Told then.
+        done: Sender<()>,
+    },
+    /// The rule of this slot is one of the capture's.
+    Follow {
+        /// The capture.
+        capture: u64,
+        /// The slot.
+        slot: u32,
+        /// What is wanted of the rule.
+        followed: Arc<Followed>,
+    },
+    /// A capture ends, once what is in hand is sent.
+    EndCapture {
+        /// The capture.
+        capture: u64,
+        /// Told then: nothing goes to its tap any more.
         done: Sender<()>,
     },
     /// Says when every packet that was in an RX ring at this moment has been handled.

@@ -12,6 +12,7 @@ use mcr_common::{
 };
 
 use super::{
+    capture::Seen,
     desk::Desk,
     passage::{Ingress, Outlets, admit, fan_out},
     store::Stores,
@@ -100,11 +101,17 @@ pub fn forward(
     match entry {
         Some((slot, entry)) => {
             entry.counters.received.add(count);
-            let headers =
-                admit(entry, ingress, datagram).and_then(|datagram| Headers::read(desk, datagram, merged, &mut parts));
+            let headers = admit(&entry.rule, ingress.ifindex, datagram)
+                .and_then(|datagram| Headers::read(desk, datagram, merged, &mut parts));
             match headers {
                 Ok(headers) => split(desk, outlets, (slot, entry), &headers, &mut parts),
-                Err(reason) => entry.counters.dropped[reason as usize].add(count),
+                Err(reason) => {
+                    entry.counters.dropped[reason as usize].add(count);
+                    for _ in 0..count {
+                        note(desk, slot, Seen::In, &mut parts);
+                        note(desk, slot, Seen::Dropped(reason), &mut parts);
+                    }
+                }
             }
         }
         None => desk.counters.orphans.add(count),
@@ -122,16 +129,31 @@ fn split(
 ) {
     for number in 0..headers.merged.count {
         let Some(mut frame) = desk.stores.of(parts.first.memory()).pool.take() else {
-            for output in entry.counters.outputs.iter() {
+            note(desk, slot, Seen::In, parts);
+            for (number, output) in entry.counters.outputs.iter().enumerate() {
                 output.offered.add(1);
                 output.dropped[OutputDrop::NoFrame as usize].add(1);
+                note(desk, slot, Seen::NotSent(number as u16, OutputDrop::NoFrame), parts);
             }
             continue;
         };
         let memory = desk.stores.memory(&frame);
         let length = headers.write(number, desk.stores, parts, frame.buffer(memory));
         frame.set_len(memory, length);
+        if let Some(taps) = &mut desk.taps {
+            let packet = &*frame.bytes(desk.stores.memory(&frame));
+            taps.note(slot, Seen::In, packet, packet.len());
+        }
         fan_out(desk, outlets, slot, entry, &headers.datagram, frame);
+    }
+}
+
+/// Shows the first frame of a packet of which no datagram is made to those who capture, once for each datagram that is counted.
+fn note(desk: &mut Desk<'_>, slot: u32, seen: Seen, parts: &mut Parts) {
+    if let Some(taps) = &mut desk.taps {
+        let original = parts.len();
+        let packet = &*parts.first.bytes(desk.stores.memory(&parts.first));
+        taps.note(slot, seen, packet, original);
     }
 }
 

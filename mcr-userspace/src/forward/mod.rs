@@ -3,6 +3,7 @@
 pub mod fetch;
 pub mod outputs;
 pub mod counters;
+pub mod capture;
 pub mod rule;
 pub mod validate;
 pub mod sources;

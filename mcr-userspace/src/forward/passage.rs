@@ -11,13 +11,14 @@ use mcr_common::{
 };
 
 use super::{
+    capture::{Seen, whole_length},
     depth::Depth,
     desk::Desk,
     egress::Egress,
     fetch, merged,
     plan::{Rewrite, plan},
     rewrite::rewrite,
-    rule::InterfaceId,
+    rule::{Compiled, InterfaceId},
     store::Stores,
     table::Entry,
     validate::{complete_checksum, end_of_packet, ends_early, is_cut},
@@ -149,10 +150,18 @@ pub fn forward(
     };
     // What the kernel counted for this slot has arrived, whatever becomes of it here.
     entry.counters.received.add(1);
+    if let Some(taps) = &mut desk.taps {
+        let packet = &*frame.bytes(desk.stores.memory(&frame));
+        taps.note(slot, Seen::In, packet, whole_length(kind, datagram.as_ref(), packet));
+    }
     match accept(desk, entry, ingress, kind, datagram, &mut frame) {
         Ok(datagram) => fan_out(desk, outlets, slot, entry, &datagram, frame),
         Err(reason) => {
             entry.counters.dropped[reason as usize].add(1);
+            if let Some(taps) = &mut desk.taps {
+                let packet = &*frame.bytes(desk.stores.memory(&frame));
+                taps.note(slot, Seen::Dropped(reason), packet, whole_length(kind, datagram.as_ref(), packet));
+            }
             desk.stores.put(frame);
         }
     }
@@ -160,8 +169,8 @@ pub fn forward(
 
 /// A datagram that the rule takes, and that may be forwarded by its source.
 #[inline]
-pub(super) fn admit(entry: &Entry, ingress: Ingress, datagram: Option<Datagram>) -> Result<Datagram, RuleDrop> {
-    let datagram = datagram.filter(|datagram| entry.rule.covers(ingress.ifindex, datagram));
+pub fn admit(rule: &Compiled, ifindex: u32, datagram: Option<Datagram>) -> Result<Datagram, RuleDrop> {
+    let datagram = datagram.filter(|datagram| rule.covers(ifindex, datagram));
     let datagram = datagram.ok_or(RuleDrop::RuleGone)?;
     if is_martian_source(datagram.source) { Err(RuleDrop::MartianSource) } else { Ok(datagram) }
 }
@@ -176,7 +185,7 @@ fn accept(
     datagram: Option<Datagram>,
     frame: &mut Frame,
 ) -> Result<Datagram, RuleDrop> {
-    let datagram = admit(entry, ingress, datagram)?;
+    let datagram = admit(&entry.rule, ingress.ifindex, datagram)?;
     let memory = desk.stores.memory(frame);
     if kind == Kind::Cut {
         return Err(RuleDrop::Oversize);
@@ -223,6 +232,7 @@ pub(super) fn fan_out(
             Ok(planned) => planned,
             Err(reason) => {
                 counters.dropped[reason as usize].add(1);
+                not_sent(desk, slot, number as u16, reason, &mut frame);
                 continue;
             }
         };
@@ -237,12 +247,22 @@ pub(super) fn fan_out(
                 if let Some(counters) = entry.counters.outputs.get(usize::from(planned.output)) {
                     counters.dropped[reason as usize].add(1);
                 }
+                not_sent(desk, slot, planned.output, reason, &mut frame);
             }
         }
     }
     match last {
         Some(planned) => send(desk, outlets, slot, entry, datagram, &planned, frame),
         None => desk.stores.put(frame),
+    }
+}
+
+/// Shows a packet that an output does not take to those who capture.
+#[inline]
+fn not_sent(desk: &mut Desk<'_>, slot: u32, output: u16, reason: OutputDrop, frame: &mut Frame) {
+    if let Some(taps) = &mut desk.taps {
+        let packet = &*frame.bytes(desk.stores.memory(frame));
+        taps.note(slot, Seen::NotSent(output, reason), packet, packet.len());
     }
 }
 

@@ -61,6 +61,12 @@ impl Stores {
         &self.get(frame.memory()).memory
     }
 
+    /// The UMEM of this number.
+    #[inline]
+    pub fn numbered(&self, number: u8) -> &Memory {
+        &self.get(number).memory
+    }
+
     /// Puts a frame back.
     #[inline]
     pub fn put(&mut self, frame: Frame) {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    capture::Taps,
     counters::WorkerCounters,
     depth::Depth,
     desk::Desk,
@@ -58,6 +59,8 @@ pub struct Worker {
     deferred: Vec<Command>,
     /// Sockets that were given back, until their frames are: interface, UMEM and number of each.
     closing: Vec<(InterfaceId, u8, u16)>,
+    /// Captures under way; `None`, so that a packet costs one test more, while there are none.
+    taps: Option<Box<Taps>>,
     stopping: bool,
     batch: Vec<Frame>,
 }
@@ -76,6 +79,7 @@ impl Worker {
             barriers: Vec::new(),
             deferred: Vec::new(),
             closing: Vec::new(),
+            taps: None,
             stopping: false,
             batch: Vec::new(),
         }
@@ -172,13 +176,14 @@ impl Worker {
 
     /// What came in on an interface, to all of its outputs.
     fn forward(&mut self, interface: usize, batch: &mut Vec<Frame>) {
-        let Self { stores, table, bound, interfaces, counters, .. } = self;
-        let desk = &mut Desk { stores, table, counters };
+        let Self { stores, table, bound, interfaces, counters, taps, .. } = self;
+        let desk = &mut Desk { stores, table, counters, taps: taps.as_deref_mut() };
         let Some(Some(Interface { ingress, .. })) = interfaces.get(interface) else {
             return batch.drain(..).for_each(|frame| desk.stores.put(frame));
         };
         let ingress: Ingress = *ingress;
         let outlets = &mut Outlets { interfaces, bound };
+        desk.tick();
         let mut frames = batch.drain(..);
         loop {
             let ahead = frames.as_slice().len().min(AHEAD);
@@ -196,8 +201,8 @@ impl Worker {
 
     /// Sends what is lined up, takes in what is done.
     fn flush(&mut self) {
-        let Self { stores, table, bound, interfaces, counters, .. } = self;
-        let desk = &mut Desk { stores, table, counters };
+        let Self { stores, table, bound, interfaces, counters, taps, .. } = self;
+        let desk = &mut Desk { stores, table, counters, taps: taps.as_deref_mut() };
         for egress in egresses(interfaces) {
             egress.flush(&mut bound[egress.port].port, desk);
         }
@@ -241,6 +246,9 @@ impl Worker {
                 }
             }
             Command::Install { slot, matcher, rule, counters } => {
+                if let Some(taps) = &mut self.taps {
+                    taps.forget(slot);
+                }
                 self.table.install(slot, matcher, rule, counters);
             }
             Command::Remove { slot, done } => self.table.remove(slot, done),
@@ -249,7 +257,20 @@ impl Worker {
                     self.bound.iter_mut().map(|bound| bound.received + u64::from(bound.port.waiting())).collect();
                 self.barriers.push(Barrier { until, done });
             }
-            Command::Detach { .. } | Command::Reclaim { .. } | Command::Renumber { .. } => self.deferred.push(command),
+            Command::Capture { tap, done } => {
+                self.taps.get_or_insert_default().add(tap);
+                // Whoever waited may have given up.
+                let _ = done.send(());
+            }
+            Command::Follow { capture, slot, followed } => {
+                if let Some(taps) = &mut self.taps {
+                    taps.follow(capture, slot, followed);
+                }
+            }
+            Command::Detach { .. }
+            | Command::Reclaim { .. }
+            | Command::Renumber { .. }
+            | Command::EndCapture { .. } => self.deferred.push(command),
             Command::Stop => self.stopping = true,
         }
     }
@@ -297,6 +318,12 @@ impl Worker {
                     self.renumber(&moves);
                     let _ = done.send(());
                 }
+                Command::EndCapture { capture, done } => {
+                    if self.taps.as_mut().is_some_and(|taps| !taps.end(capture)) {
+                        self.taps = None;
+                    }
+                    let _ = done.send(());
+                }
                 other => self.apply(other),
             }
         }
@@ -311,8 +338,8 @@ impl Worker {
             }
         }
         self.batch = batch;
-        let Self { stores, table, bound, interfaces, counters, .. } = self;
-        let desk = &mut Desk { stores, table, counters };
+        let Self { stores, table, bound, interfaces, counters, taps, .. } = self;
+        let desk = &mut Desk { stores, table, counters, taps: taps.as_deref_mut() };
         if let Some(Interface { egress: Some(mut egress), .. }) = interfaces.get_mut(id).and_then(Option::take) {
             egress.close(&mut bound[egress.port].port, desk);
         }
@@ -334,8 +361,8 @@ impl Worker {
 
     /// Takes back what was in the rings of an interface's sockets, which are closed.
     fn reclaim(&mut self, id: InterfaceId) {
-        let Self { stores, table, counters, closing, .. } = self;
-        let desk = &mut Desk { stores, table, counters };
+        let Self { stores, table, counters, closing, taps, .. } = self;
+        let desk = &mut Desk { stores, table, counters, taps: taps.as_deref_mut() };
         closing.retain(|(interface, memory, number)| {
             if *interface == id {
                 desk.reclaim(*memory, *number);
@@ -378,8 +405,8 @@ impl Worker {
             self.flush();
             std::thread::sleep(Duration::from_micros(200));
         }
-        let Self { stores, table, interfaces, counters, .. } = self;
-        let desk = &mut Desk { stores, table, counters };
+        let Self { stores, table, interfaces, counters, taps, .. } = self;
+        let desk = &mut Desk { stores, table, counters, taps: taps.as_deref_mut() };
         egresses(interfaces).for_each(|egress| egress.abandon(desk));
         desk.abandon();
         self.counters.frames_free.set(self.stores.free());

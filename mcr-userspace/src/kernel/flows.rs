@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use aya::maps::MapError;
 use mcr_common::{
-    flow::{FlowKey, FlowValue, PortKind, Shape, Vlan},
+    flow::{Datagram, FlowKey, FlowValue, PortKind, Shape, Vlan},
     limits::{GROUP_SHAPES, TABLE_SHAPES},
-    lookup::FlowTable,
+    lookup::{self, FlowTable},
 };
 
 use super::{
@@ -201,6 +201,11 @@ impl Flows {
     pub fn remove(&mut self, ifindex: u32, matcher: &Match, value: FlowValue) -> Result<(), FlowError> {
         let effects = self.index.remove(ifindex, matcher, value);
         self.apply(&effects)
+    }
+
+    /// The entry of the rule that takes a packet which comes in on `ifindex`, as the program finds it.
+    pub fn find(&self, ifindex: u32, datagram: &Datagram) -> Option<FlowValue> {
+        lookup::find(&self.index, ifindex, datagram)
     }
 
     /// Lets the program pass everything on from now on.

@@ -100,6 +100,12 @@ impl fmt::Display for XdpPlace {
     }
 }
 
+/// The interface that was probably meant by a name that none has.
+pub fn alike(name: &str) -> Option<String> {
+    let near = all().ok()?.into_iter().map(|link| (strsim::osa_distance(name, &link.name), link.name));
+    near.filter(|(distance, _)| *distance <= name.len().max(3).div_ceil(3)).min().map(|(_, name)| name)
+}
+
 /// All interfaces of this network namespace.
 pub fn all() -> io::Result<Vec<Link>> {
     let answers = ask_route(libc::RTM_GETLINK, libc::NLM_F_DUMP, &[&[0; IFINFOMSG][..], &lean()].concat())?;

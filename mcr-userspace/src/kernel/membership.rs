@@ -206,6 +206,15 @@ fn source_group(
     sockopt::set(socket, libc::IPPROTO_IP, option, &request)
 }
 
+/// Joins a group on an interface as sent by one source, by any UDP socket.
+///
+/// # Errors
+///
+/// The socket has no room for more, or there is no such interface.
+pub fn join_source(socket: &Socket, ifindex: u32, group: Ipv4Addr, source: Ipv4Addr) -> io::Result<()> {
+    source_group(socket, MCAST_JOIN_SOURCE_GROUP, ifindex, group, source)
+}
+
 fn storage(address: Ipv4Addr) -> libc::sockaddr_storage {
     // SAFETY: integers: all zero is a value of it.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };

@@ -17,6 +17,7 @@ pub mod nic;
 pub mod virtual_nic;
 pub mod btf;
 pub mod skb;
+pub mod unmatched;
 pub mod program;
 pub mod words;
 mod xdp_log;

@@ -4,9 +4,12 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     os::fd::AsRawFd,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed},
+        },
     },
 };
 
@@ -30,6 +33,7 @@ use super::{
     descriptors,
     places::{Memory, Places},
     skb,
+    unmatched::Recorder,
     words::Words,
     xdp_log,
 };
@@ -92,6 +96,7 @@ pub struct Program {
     slots: u32,
     verdicts: PerCpuHashMap<MapData, u32, [u64; Verdict::COUNT]>,
     fragment_said: Array<MapData, u32>,
+    recorder: Arc<Recorder>,
     cpus: usize,
 }
 
@@ -133,12 +138,29 @@ impl Program {
         };
         let (sockets, verdicts) = (take("XSKS").try_into()?, take("VERDICTS").try_into()?);
         let (interfaces, fragment_said) = (take("INTERFACES").try_into()?, take("FRAGMENT_SAID").try_into()?);
+        let recorder = Arc::new(Recorder::new(take("RECORDING").try_into()?, take("UNMATCHED").try_into()?));
         let Map::Array(counts) = take("COUNTS") else { anyhow::bail!("the object's map COUNTS is no array") };
         let counts = Words::of_map(counts.fd(), counters as usize * COUNT).context("mapping the counters")?;
         Ok((
-            Self { ebpf, links: BTreeMap::new(), sockets, interfaces, counts, slots, verdicts, fragment_said, cpus },
+            Self {
+                ebpf,
+                links: BTreeMap::new(),
+                sockets,
+                interfaces,
+                counts,
+                slots,
+                verdicts,
+                fragment_said,
+                recorder,
+                cpus,
+            },
             maps,
         ))
+    }
+
+    /// What records the packets that no rule takes.
+    pub fn recorder(&self) -> Arc<Recorder> {
+        self.recorder.clone()
     }
 
     fn xdp(&mut self) -> &mut Xdp {

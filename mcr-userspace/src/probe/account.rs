@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hdrhistogram::Histogram;
 
 use super::{
-    payload::Header,
+    payload::{Header, OVERHEAD},
     track::{Seen, Tracker},
 };
 
@@ -30,6 +30,8 @@ pub struct Account {
     latency: Histogram<u64>,
     clocks_agree: bool,
     arrivals: Option<(u64, u64)>,
+    gaps: Option<(u64, u64)>,
+    bytes: u64,
 }
 
 struct Stream {
@@ -66,6 +68,8 @@ impl Account {
             latency: Histogram::new_with_bounds(1, MAX_LATENCY_NS, 3).expect("constant bounds are valid"),
             clocks_agree: true,
             arrivals: None,
+            gaps: None,
+            bytes: 0,
         }
     }
 
@@ -81,7 +85,9 @@ impl Account {
             self.foreign += 1;
             return;
         }
-        match self.streams[position].tracker.observe(header.seq) {
+        let tracker = &mut self.streams[position].tracker;
+        let is_gap = header.seq > tracker.end();
+        match tracker.observe(header.seq) {
             Seen::Refused => {
                 self.foreign += 1;
                 return;
@@ -95,9 +101,12 @@ impl Account {
             }
         }
         self.accepted += 1;
+        self.bytes += (len + OVERHEAD) as u64;
+        if is_gap {
+            self.gaps = Some(widened(self.gaps, now_ns));
+        }
         // sockets are read in turn, so the last one read is not always the last that came
-        let (first, last) = self.arrivals.unwrap_or((now_ns, now_ns));
-        self.arrivals = Some((first.min(now_ns), last.max(now_ns)));
+        self.arrivals = Some(widened(self.arrivals, now_ns));
     }
 
     fn belongs(&mut self, position: usize, packet: Binding) -> bool {
@@ -133,6 +142,17 @@ impl Account {
         self.arrivals
     }
 
+    /// When the first and the last gap was found: a packet came whose number is not the next (CLOCK_REALTIME, nanoseconds). Packets that
+    /// come later may have filled some of them.
+    pub fn gaps(&self) -> Option<(u64, u64)> {
+        self.gaps
+    }
+
+    /// Bytes of the Ethernet frames without FCS of all packets of ours, duplicates too.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Delays from sender to here in nanoseconds; `None` when nothing came or the clocks are not one.
     pub fn latency(&self) -> Option<&Histogram<u64>> {
         (self.clocks_agree && !self.latency.is_empty()).then_some(&self.latency)
@@ -160,6 +180,12 @@ impl Account {
         }
         Lost { streams, total: missing.max(holes) }
     }
+}
+
+/// The span with this moment in it.
+fn widened(span: Option<(u64, u64)>, now: u64) -> (u64, u64) {
+    let (first, last) = span.unwrap_or((now, now));
+    (first.min(now), last.max(now))
 }
 
 #[cfg(test)]
@@ -244,6 +270,16 @@ mod tests {
         assert_eq!(a.latency().unwrap().max() / 100, 40);
         a.take(0, Some(&packet(1, 0, 1)), 999); // sent after it came
         assert!(a.latency().is_none());
+    }
+
+    #[test]
+    fn it_is_known_when_packets_were_missed() {
+        let mut a = Account::new(1);
+        for (seq, now) in [(0, 10), (1, 20), (3, 30), (4, 40), (7, 50), (8, 60)] {
+            a.take(0, Some(&packet(1, 0, seq)), now);
+        }
+        assert_eq!((a.gaps(), a.arrivals()), (Some((30, 50)), Some((10, 60))));
+        assert_eq!(a.bytes(), 6 * 102);
     }
 
     #[test]

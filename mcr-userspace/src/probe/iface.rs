@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use socket2::{Domain, Socket, Type};
 
+use crate::{daemon::vlan_remedy as remedy, kernel::link};
+
 /// An interface that exists and is up.
 #[derive(Clone, Debug)]
 pub struct Iface {
@@ -41,6 +43,21 @@ impl Iface {
             bail!("interface '{name}' is down; bring it up with `ip link set {name} up`");
         }
         Ok(Self { name: name.into(), index, mtu: request.mtu()?, address: request.address() })
+    }
+
+    /// The host's interface in this VLAN on this one: packets are tagged and untagged there.
+    ///
+    /// # Errors
+    /// When there is none, or it is down.
+    pub fn in_vlan(&self, vlan: u16) -> Result<Self> {
+        let links = link::all().context("cannot list interfaces")?;
+        let found = links.iter().find(|link| link.other_end == Some(self.index) && link.vlan == Some(vlan));
+        match found {
+            Some(found) => Self::find(&found.name),
+            None => {
+                bail!("interface '{}' has none in VLAN {vlan} on it; make one: {}", self.name, remedy(&self.name, vlan))
+            }
+        }
     }
 
     /// Waits up to `patience` for a carrier: what is sent without one is dropped by the kernel without an error.

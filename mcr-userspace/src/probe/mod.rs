@@ -6,6 +6,7 @@
 // What was typed, and what it means here.
 pub mod iface;
 pub mod target;
+pub mod value;
 
 // A packet's way: when it is due, what it carries, how it is sent and received, how it is judged.
 pub mod account;
@@ -18,5 +19,6 @@ pub mod send;
 pub mod socket;
 pub mod track;
 
-// What is said at the end.
+// What is said meanwhile, and at the end.
+pub mod live;
 pub mod summary;

@@ -1,7 +1,7 @@
 //! The receiving side: reads all sockets until the end that was asked for, and adds up.
 
 use std::{
-    net::SocketAddrV4,
+    net::{Ipv4Addr, SocketAddrV4},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
@@ -14,6 +14,7 @@ use super::{
     batch::{self, RecvBatch},
     clock,
     iface::Iface,
+    live::{Counts, Live},
     socket::{self, Poller},
     summary::{Latency, RecvStream, RecvSummary},
 };
@@ -42,6 +43,10 @@ pub struct Plan {
     pub iface: Iface,
     /// Group and port of each stream.
     pub targets: Vec<SocketAddrV4>,
+    /// The only source that is joined (SSM); any without.
+    pub source: Option<Ipv4Addr>,
+    /// Whether a line each second tells what comes.
+    pub live: bool,
     /// End this long after the joins.
     pub seconds: Option<f64>,
     /// Packets that will be sent over all streams: end when all came.
@@ -58,8 +63,11 @@ pub fn run(plan: &Plan, stop: &AtomicBool, ready: impl FnOnce()) -> Result<RecvS
     let n = plan.targets.len();
     socket::allow_files(n as u64 + 32)?;
     let buffer = (BUFFERS / n).clamp(MIN_BUFFER, MAX_BUFFER);
-    let sockets: Vec<Socket> =
-        plan.targets.iter().map(|target| socket::receiver(&plan.iface, *target, buffer)).collect::<Result<_>>()?;
+    let sockets: Vec<Socket> = plan
+        .targets
+        .iter()
+        .map(|target| socket::receiver(&plan.iface, *target, plan.source, buffer))
+        .collect::<Result<_>>()?;
     let bad_before = checksum_errors();
     let mut account = Account::new(n);
     ready();
@@ -75,10 +83,18 @@ fn receive(plan: &Plan, sockets: &[Socket], account: &mut Account, stop: &Atomic
     let mut batch = RecvBatch::new(plan.iface.mtu.clamp(1500, 65_535));
     let mut ends = Ends::new(plan, clock::now_ns());
     let mut nap = Nap(NAP_NS);
+    let mut live = Live::new(["received", "lost"], plan.live);
+    let mut goes_on = |account: &Account| {
+        let now = clock::now_ns();
+        if live.is_due(now) {
+            live.say(now, counts(account));
+        }
+        !stop.load(Relaxed) && !ends.reached(account, now)
+    };
     if let [socket] = sockets {
         // one system call a batch: block in recvmmsg itself
         socket.set_read_timeout(Some(TICK))?;
-        while !stop.load(Relaxed) && !ends.reached(account, clock::now_ns()) {
+        while goes_on(account) {
             let n = batch.receive(socket, true)?;
             take(account, &batch, 0, n);
             if n > 0 && n < batch::RECEIVE {
@@ -88,7 +104,7 @@ fn receive(plan: &Plan, sockets: &[Socket], account: &mut Account, stop: &Atomic
         return Ok(());
     }
     let mut poller = Poller::new(sockets)?;
-    while !stop.load(Relaxed) && !ends.reached(account, clock::now_ns()) {
+    while goes_on(account) {
         let (mut most, mut all) = (0, true);
         for position in poller.wait(TICK)? {
             // one batch each, so that no stream starves another; what is left is reported again
@@ -102,6 +118,10 @@ fn receive(plan: &Plan, sockets: &[Socket], account: &mut Account, stop: &Atomic
         }
     }
     Ok(())
+}
+
+fn counts(account: &Account) -> Counts {
+    Counts { packets: account.unique(), bytes: account.bytes(), faults: account.lost(None).total }
 }
 
 fn take(account: &mut Account, batch: &RecvBatch, position: usize, n: usize) {
@@ -185,6 +205,10 @@ fn summary(plan: &Plan, account: &Account, receiver_dropped: u64, checksum_error
         foreign: account.foreign(),
         receiver_dropped,
         checksum_errors,
+        lost_between: account
+            .gaps()
+            .filter(|_| lost.total > 0)
+            .map(|(first, last)| (first as f64 / 1e9, last as f64 / 1e9)),
         latency_us: account.latency().map(Latency::from),
         streams: (plan.targets.iter().zip(account.trackers()).zip(lost.streams).enumerate())
             .map(|(stream, ((target, tracker), lost))| RecvStream {

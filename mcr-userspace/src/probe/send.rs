@@ -17,6 +17,7 @@ use super::{
     batch::SendBatch,
     clock,
     iface::Iface,
+    live::{Counts, Live},
     pace::Pace,
     payload::{Header, OVERHEAD},
     socket,
@@ -47,6 +48,10 @@ pub struct Plan {
     pub frame_size: usize,
     /// IPv4 TTL.
     pub ttl: u8,
+    /// IPv4 DSCP, 0 to 63.
+    pub dscp: u8,
+    /// Whether a line each second tells what is sent.
+    pub live: bool,
 }
 
 /// Sends all of it, or until `stop` is set.
@@ -63,10 +68,10 @@ pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<SendSummary> {
         );
     }
     if address.is_none() && plan.source.is_none() {
-        bail!("interface '{name}' has no IPv4 address to send from; give it one, or use --source-ip");
+        bail!("interface '{name}' has no IPv4 address to send from; give it one, or use --source");
     }
     plan.iface.wait_for_carrier(Duration::from_secs(3))?;
-    let socket = socket::sender(&plan.iface, plan.source, plan.ttl)?;
+    let socket = socket::sender(&plan.iface, plan.source, plan.ttl, plan.dscp)?;
     let batch = SendBatch::new(plan.frame_size - OVERHEAD);
     let chunk = if plan.pace.rate() < BATCH_RATE { 1 } else { batch.most() as u64 };
     if chunk > 1 {
@@ -81,6 +86,8 @@ pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<SendSummary> {
         sent: vec![0; plan.targets.len()],
         errors: 0,
         last_error: None,
+        live: Live::new(["sent", "refused"], plan.live),
+        frame_size: plan.frame_size as u64,
         stop,
     };
     let start = clock::now_ns();
@@ -116,6 +123,8 @@ struct Sender<'a> {
     sent: Vec<u64>,
     errors: u64,
     last_error: Option<io::Error>,
+    live: Live,
+    frame_size: u64,
     stop: &'a AtomicBool,
 }
 
@@ -198,11 +207,15 @@ impl Sender<'_> {
     }
 
     /// False when stopped before the time came.
-    fn sleep_until(&self, at_ns: u64) -> bool {
+    fn sleep_until(&mut self, at_ns: u64) -> bool {
         // a signal between the test and the sleep would be noticed late, so sleep in pieces
         const PIECE_NS: u64 = 100_000_000;
         loop {
             let now = clock::now_ns();
+            if self.live.is_due(now) {
+                let packets = self.sent.iter().sum();
+                self.live.say(now, Counts { packets, bytes: packets * self.frame_size, faults: self.errors });
+            }
             if self.stop.load(Relaxed) || now >= at_ns {
                 return !self.stop.load(Relaxed);
             }

@@ -12,17 +12,19 @@ use anyhow::{Context, Result, bail};
 use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 
 use super::iface::Iface;
-use crate::kernel::sockopt;
+use crate::kernel::{membership::join_source, sockopt};
 
 /// A socket that sends multicast out of `iface`, from `source` if given, never looped back to this machine.
 ///
 /// # Errors
 /// When the source is not one of this machine's addresses and CAP_NET_ADMIN lacks.
-pub fn sender(iface: &Iface, source: Option<Ipv4Addr>, ttl: u8) -> Result<Socket> {
+pub fn sender(iface: &Iface, source: Option<Ipv4Addr>, ttl: u8, dscp: u8) -> Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).context("cannot open a UDP socket")?;
     // SO_SNDBUF stays at its default: as with real senders it keeps what is on its way below veth's 256 entries.
     socket.set_multicast_loop_v4(false)?;
     socket.set_multicast_ttl_v4(ttl.into())?;
+    // The DSCP is the upper six bits of the TOS byte (RFC 2474).
+    sockopt::set(&socket, libc::IPPROTO_IP, libc::IP_TOS, &(libc::c_int::from(dscp) << 2))?;
     let route = libc::ip_mreqn {
         imr_multiaddr: libc::in_addr { s_addr: 0 },
         imr_address: libc::in_addr { s_addr: 0 },
@@ -56,13 +58,13 @@ pub fn cut(socket: &Socket, payload: usize) -> io::Result<()> {
     sockopt::set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, &(payload as libc::c_int))
 }
 
-/// A socket that receives one group and port, only as joined on `iface`, with up to `buffer` bytes of queue.
+/// A socket that receives one group and port, of `source` alone where there is one, only as joined on `iface`, with up to `buffer` bytes of queue.
 ///
 /// A default socket may join 20 groups (`net.ipv4.igmp_max_memberships`), so each stream has its own.
 ///
 /// # Errors
 /// When the port is taken by a socket that does not share, or the join is refused.
-pub fn receiver(iface: &Iface, target: SocketAddrV4, buffer: usize) -> Result<Socket> {
+pub fn receiver(iface: &Iface, target: SocketAddrV4, source: Option<Ipv4Addr>, buffer: usize) -> Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).context("cannot open a UDP socket")?;
     // several receivers of one group on one machine are normal
     socket.set_reuse_address(true)?;
@@ -76,9 +78,12 @@ pub fn receiver(iface: &Iface, target: SocketAddrV4, buffer: usize) -> Result<So
         // without CAP_NET_ADMIN: as much as net.core.rmem_max allows
         socket.set_recv_buffer_size(bytes as usize)?;
     }
-    socket
-        .join_multicast_v4_n(target.ip(), &InterfaceIndexOrAddress::Index(iface.index))
-        .with_context(|| format!("cannot join {} on interface '{}'", target.ip(), iface.name))?;
+    let group = *target.ip();
+    match source {
+        None => socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(iface.index)),
+        Some(source) => join_source(&socket, iface.index, group, source),
+    }
+    .with_context(|| format!("cannot join {group} on interface '{}'", iface.name))?;
     Ok(socket)
 }
 

@@ -1,6 +1,10 @@
 //! What both sides say at the end: one JSON object for machines (the field names are an interface), lines for people.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{
+    fmt,
+    net::Ipv4Addr,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -59,6 +63,8 @@ pub struct RecvSummary {
     pub checksum_errors: u64,
     /// From handing to the kernel to arrival in the receiving kernel; null when sender and receiver do not share a clock.
     pub latency_us: Option<Latency>,
+    /// When the first and the last of the lost were missed, in seconds since 1970; null where none was lost, or only the last ones.
+    pub lost_between: Option<(f64, f64)>,
     /// By stream.
     pub streams: Vec<RecvStream>,
 }
@@ -121,6 +127,10 @@ impl fmt::Display for RecvSummary {
         let Self { packets, seconds, rate_pps, lost, duplicated, reordered, foreign, streams, .. } = self;
         writeln!(f, "received {packets} packets in {seconds:.3} s, {rate_pps:.0} a second, {} streams", streams.len())?;
         write!(f, "lost {lost}, duplicated {duplicated}, reordered {reordered}, foreign {foreign}")?;
+        if let Some((first, last)) = self.lost_between {
+            let shown = |seconds| humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_secs_f64(seconds));
+            write!(f, "\nlost from {} to {}", shown(first), shown(last))?;
+        }
         if self.receiver_dropped > 0 {
             write!(f, "\n{} of them dropped at this receiver's own sockets, not on the way", self.receiver_dropped)?;
         }

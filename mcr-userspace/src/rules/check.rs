@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, net::Ipv4Addr, time::Duration};
 use mcr_common::limits::MAX_OUTPUTS;
 
 use super::{
+    edit::{ANY, NONE},
     lint::{self, Kind, Warning},
     reach::{Reach, reach, segment, sent_groups, sent_ports, shared_ports},
     rule::{Match, Output, Ports, Prefix, Rule, Source, Ttl, Vlan},
@@ -72,7 +73,8 @@ pub fn check_rule(spec: &RuleSpec) -> Result<Checked, Vec<Problem>> {
     let mut found = Found::default();
     let typed = spec.name.as_deref().map(|name| found.take("name", value::name(name)));
     let description = spec.description.as_deref().and_then(|text| found.take("description", value::description(text)));
-    let stall_after = spec.stall_after.as_deref().and_then(|text| found.take("stall_after", duration(text)));
+    let stall_after = spec.stall_after.as_deref().filter(|text| *text != NONE);
+    let stall_after = stall_after.and_then(|text| found.take("stall_after", duration(text)));
     let matcher = check_match(&spec.matcher, &mut found);
     let outputs = check_outputs(&spec.output, matcher.as_ref(), &mut found);
     let name = typed.unwrap_or_else(|| {
@@ -121,17 +123,20 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// `None` only after a problem was reported.
 fn check_match(spec: &MatchSpec, found: &mut Found) -> Option<Match> {
-    let interface = found.take("match.interface", value::interface(&spec.interface));
+    let interface = found.take("match.interface", value::rule_interface(&spec.interface));
     let group = found.take("match.group", match_group(&spec.group));
     let ports = match &spec.port {
+        Some(Scalar::Text(text)) if text == ANY => Some(Ports::Any),
         Some(port) => found.take("match.port", value::ports(port)),
         None => Some(Ports::Any),
     };
     let source = match &spec.source {
+        Some(text) if text == ANY => Some(Prefix::ANY),
         Some(source) => found.take("match.source", match_source(source)),
         None => Some(Prefix::ANY),
     };
     let vlan = match &spec.vlan {
+        Some(Scalar::Text(text)) if text == NONE => Some(None),
         // A frame with VLAN ID 0 is in no VLAN, like an untagged frame.
         Some(vlan) => found.take("match.vlan", vlan_id(vlan, 0, "a VLAN ID")).map(|id| (id != 0).then_some(id)),
         None => Some(None),
@@ -140,7 +145,12 @@ fn check_match(spec: &MatchSpec, found: &mut Found) -> Option<Match> {
         let message = format!("{LINK_LOCAL}, within {group}, is never forwarded and stays with the host");
         found.warnings.push(Kind::NeverForwarded.at("match.group", message));
     }
-    if let Some(ports) = ports.filter(|ports| takes_ptp(*ports)) {
+    if let Some(port @ Ports::Exact(319 | 320)) = ports {
+        found.problem(
+            "match.port",
+            format!("{port} is PTP's, which is never forwarded; choose a port other than 319 and 320"),
+        );
+    } else if let Some(ports) = ports.filter(|ports| takes_ptp(*ports)) {
         let message = format!("319 and 320 (PTP), among {ports}, are never forwarded and stay with the host");
         found.warnings.push(Kind::NeverForwarded.at("match.port", message));
     }
@@ -150,6 +160,13 @@ fn check_match(spec: &MatchSpec, found: &mut Found) -> Option<Match> {
 fn match_group(text: &str) -> Result<Prefix, String> {
     if text.is_empty() {
         return Err("is missing; give the multicast group or group prefix".to_owned());
+    }
+    if let Some((group, port)) = text.split_once(':').filter(|(group, _)| value::prefix(group).is_ok()) {
+        return Err(format!(
+            "`{}` has a port; the port goes to --port (`port` in a file): write {group}, and {} there",
+            shown(text),
+            shown(port)
+        ));
     }
     let group = value::prefix(text)?;
     if group.length < MULTICAST.length || !MULTICAST.contains(group.address) {
@@ -175,7 +192,7 @@ fn match_source(text: &str) -> Result<Prefix, String> {
 /// Ports 319 and 320 under a rule that names ports; that any port leaves them out is no surprise.
 fn takes_ptp(ports: Ports) -> bool {
     match ports {
-        Ports::Exact(port) => (319..=320).contains(&port),
+        Ports::Exact(_) => false,
         Ports::Range(first, last) => first <= 320 && last >= 319,
         Ports::Any => false,
     }
@@ -226,7 +243,7 @@ fn check_output(i: usize, spec: &OutputSpec, matcher: Option<&Match>, found: &mu
         Some(name) => found.take(key("name"), value::name(name)).map(Some),
         None => Some(None),
     };
-    let interface = found.take(key("interface"), value::interface(&spec.interface));
+    let interface = found.take(key("interface"), value::output_interface(&spec.interface));
     let group = match &spec.group {
         Some(text) => found.take(key("group"), output_group(text, matcher)).map(Some),
         None => Some(None),
@@ -248,7 +265,7 @@ fn check_output(i: usize, spec: &OutputSpec, matcher: Option<&Match>, found: &mu
             .map(|ttl| Ttl::Set(ttl as u8)),
     };
     let dscp = match &spec.dscp {
-        Some(dscp) => found.take(key("dscp"), value::number(dscp, 0, 63, "a DSCP")).map(|dscp| Some(dscp as u8)),
+        Some(dscp) => found.take(key("dscp"), value::dscp(dscp)).map(Some),
         None => Some(None),
     };
     let vlan = match (&spec.vlan, word(&spec.vlan).as_str()) {

@@ -2,6 +2,9 @@
 
 pub mod check;
 mod cycle;
+pub mod diff;
+pub mod edit;
+pub mod glob;
 mod index;
 pub mod lint;
 pub mod persist;

@@ -1,86 +1,185 @@
-//! Writing a rule into the user's file, with all else in it left as it is.
+//! Writing a rule into the user's file, or into the one that it includes for it, with all else left as it is.
 
 mod lines;
 mod merge;
+mod part;
 mod write;
 
-use std::{io, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+};
 
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+use toml_edit::{Array, InlineTable, Item, Table, Value};
 
 use super::{
     check::{Problem, check_rule},
+    rule::Rule,
     spec::{RuleSpec, Scalar},
 };
-use crate::config::{self, FileProblem};
+use crate::config::{self, FileProblem, Loaded};
 
 /// Why a rule was not written: a line for each problem.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PersistError(String);
 
-/// Appends a `[[rule]]` to the file.
-///
-/// # Errors
-///
-/// The file cannot be read, would not be valid with the rule, or cannot be written. It is unchanged then.
-pub fn append_rule(path: &Path, spec: &RuleSpec) -> Result<(), PersistError> {
-    edit(path, |document, _| {
-        let mut table = rule_table(spec);
-        if !document.is_empty() {
-            table.decor_mut().set_prefix("\n");
-        }
-        match document.entry("rule").or_insert(Item::ArrayOfTables(ArrayOfTables::new())) {
-            Item::ArrayOfTables(tables) => tables.push(table),
-            Item::Value(Value::Array(array)) => array.push(inline(&table)),
-            _ => return Err("`rule` is not an array of tables".to_owned()),
-        }
-        Ok(())
-    })
+/// What becomes of one rule of the files. Of several, each is about another name.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one request holds few of them")]
+pub enum Edit {
+    /// It becomes exactly this, in the place of the one of its name, or at the end of the main file.
+    Put(RuleSpec),
+    /// These keys of it change, in the file that has it; where none has it, the whole rule is put.
+    Change {
+        /// What changes, as [`RuleSpec::changed_by`] takes it.
+        change: RuleSpec,
+        /// The rule as it is then.
+        whole: RuleSpec,
+    },
+    /// The rule of this name goes, with what stands within it; comments before it stay.
+    Remove(String),
 }
 
-/// Puts `spec` in the place of the file's rule of that name; comments above it stay, and those inside it
-/// beside keys that it still has.
+impl Edit {
+    fn name(&self) -> &str {
+        match self {
+            Self::Put(spec) | Self::Change { whole: spec, .. } => spec.name.as_deref().unwrap_or_default(),
+            Self::Remove(name) => name,
+        }
+    }
+}
+
+/// Makes all these edits, each in the file that has the rule, or none; the names that were to be removed and that no file has.
+///
+/// `main` is the daemon's file. Every file is checked with all that it includes before any is written.
 ///
 /// # Errors
 ///
-/// As [`append_rule`], and when the file has no rule of that name.
-pub fn replace_rule(path: &Path, spec: &RuleSpec) -> Result<(), PersistError> {
-    let checked = check_rule(spec).map_err(|problems| problem_lines(&problems))?;
-    edit(path, |document, names| {
-        let name = &checked.rule.name;
-        let Some(i) = names.iter().position(|known| known == name) else {
-            return Err(format!("has no rule `{name}` to replace"));
+/// A file cannot be read, would not be valid then, or cannot be written. All are unchanged then.
+pub fn edit(main: &Path, edits: &[Edit]) -> Result<Vec<String>, PersistError> {
+    let file = main.display().to_string();
+    let text = config::text(main).map_err(|problems| file_lines(&problems))?;
+    let loaded = config::parse(&file, &text).map_err(|problems| file_lines(&problems))?;
+    let homes = homes(&loaded);
+    let touched: HashSet<usize> = edits.iter().filter_map(|edit| Some(homes.get(edit.name())?.file)).collect();
+    // With the texts that are edited: they may have changed since they were read with the others.
+    let mut olds = Vec::new();
+    for (_, path) in loaded.files.iter().enumerate().skip(1).filter(|(i, _)| touched.contains(i)) {
+        olds.push((path.clone(), config::text(path).map_err(|problems| file_lines(&problems))?));
+    }
+    let loaded = config::parse_edited(&file, &text, &olds).map_err(|problems| file_lines(&problems))?;
+    let homes = self::homes(&loaded);
+    let mut parts: BTreeMap<usize, Vec<(Option<usize>, &Edit)>> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for edit in edits {
+        match (homes.get(edit.name()), edit) {
+            (None, Edit::Remove(name)) => missing.push(name.clone()),
+            (Some(home), Edit::Put(spec)) if is_rule(spec, &loaded.config.rules[home.index]) => {}
+            (None, _) => parts.entry(0).or_default().push((None, edit)),
+            (Some(home), _) => parts.entry(home.file).or_default().push((Some(home.position), edit)),
+        }
+    }
+    let (mut new_main, mut news, mut writes) = (text.clone(), Vec::new(), Vec::new());
+    for (i, edits) in parts {
+        let path = &loaded.files[i];
+        let old = match i {
+            0 => &text,
+            _ => match olds.iter().find(|(old, _)| old == path) {
+                Some((_, old)) => old,
+                None => return Err(PersistError(format!("{}: has changed meanwhile; try again", path.display()))),
+            },
         };
-        let old: Option<&mut dyn TableLike> = match document.get_mut("rule") {
-            Some(Item::ArrayOfTables(tables)) => tables.get_mut(i).map(|table| table as _),
-            Some(Item::Value(Value::Array(array))) => {
-                array.get_mut(i).and_then(Value::as_inline_table_mut).map(|table| table as _)
+        let new = part::edited(old, &edits).map_err(|why| PersistError(format!("{}: {why}", path.display())))?;
+        if i == 0 {
+            new_main.clone_from(&new);
+        } else {
+            news.push((path.clone(), new.clone()));
+        }
+        if new != *old {
+            writes.push((path.clone(), old.clone(), new));
+        }
+    }
+    // Files that are only read with these must be the same in both looks.
+    let unchanged = olds.into_iter().filter(|(path, _)| news.iter().all(|(new, _)| new != path)).collect::<Vec<_>>();
+    news.extend(unchanged);
+    let then = config::parse_edited(&file, &new_main, &news).map_err(|problems| file_lines(&problems))?;
+    verify(&loaded, &then, edits)?;
+    write_all(&writes)?;
+    Ok(missing)
+}
+
+/// Whether a rule of a file is exactly this one already, however it is written.
+fn is_rule(spec: &RuleSpec, rule: &Rule) -> bool {
+    check_rule(spec).is_ok_and(|checked| checked.rule == *rule)
+}
+
+/// That the files say what was asked for, and of all other rules what they said before.
+fn verify(before: &Loaded, then: &Loaded, edits: &[Edit]) -> Result<(), PersistError> {
+    let before: BTreeMap<&str, &Rule> = before.config.rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
+    let mut wanted: BTreeMap<&str, Rule> = before.iter().map(|(name, rule)| (*name, (*rule).clone())).collect();
+    for edit in edits {
+        let spec = match edit {
+            Edit::Remove(name) => {
+                wanted.remove(name.as_str());
+                continue;
             }
-            _ => None,
+            Edit::Put(spec) => spec.clone(),
+            Edit::Change { change, whole } => match before.get(edit.name()) {
+                Some(old) => RuleSpec::from(*old).changed_by(change),
+                None => whole.clone(),
+            },
         };
-        merge::table(old.ok_or("`rule` is not an array of tables")?, &inline(&rule_table(spec)));
-        Ok(())
-    })
+        let checked = check_rule(&spec).map_err(|problems| problem_lines(&problems))?;
+        wanted.insert(edit.name(), checked.rule);
+    }
+    let is: BTreeMap<&str, &Rule> = then.config.rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
+    let differs = wanted.iter().find(|(name, rule)| is.get(*name) != Some(rule)).map(|(name, _)| *name);
+    let extra = is.keys().find(|name| !wanted.contains_key(*name)).copied();
+    match differs.or(extra) {
+        None => Ok(()),
+        Some(name) => Err(PersistError(format!(
+            "rule `{name}` is written in a way that cannot be edited without loss; edit the file by hand, then `mcrctl reload`"
+        ))),
+    }
 }
 
-/// Reads the file, changes it, sees that it is valid still, and puts it in the old one's place.
-///
-/// `change` is given the names of the file's rules, in its order.
-fn edit(
-    path: &Path,
-    change: impl FnOnce(&mut DocumentMut, &[String]) -> Result<(), String>,
-) -> Result<(), PersistError> {
-    let file = path.display().to_string();
-    let failed = |what: &dyn std::fmt::Display| PersistError(format!("{file}: {what}"));
-    let text = config::text(path).map_err(|problems| file_lines(&problems))?;
-    let old = config::parse(&file, &text).map_err(|problems| file_lines(&problems))?;
-    let names: Vec<String> = old.config.rules.into_iter().map(|rule| rule.name).collect();
-    let mut document: DocumentMut = text.parse().map_err(|error| failed(&error))?;
-    change(&mut document, &names).map_err(|error| failed(&error))?;
-    let text = lines::keep(&text, &document.to_string());
-    config::parse(&file, &text).map_err(|problems| file_lines(&problems))?;
-    write::write(path, text.as_bytes()).map_err(|error| failed(&unwritten(&error)))
+/// Writes these files; where one cannot be written, those before it get their old text again.
+fn write_all(writes: &[(PathBuf, String, String)]) -> Result<(), PersistError> {
+    for (i, (path, _, new)) in writes.iter().enumerate() {
+        if let Err(error) = write::write(path, new.as_bytes()) {
+            for (path, old, _) in &writes[..i] {
+                if let Err(error) = write::write(path, old.as_bytes()) {
+                    log::error!("{}: putting its old text back: {error}", path.display());
+                }
+            }
+            return Err(PersistError(format!("{}: {}", path.display(), unwritten(&error))));
+        }
+    }
+    Ok(())
+}
+
+/// Where a rule stands.
+struct Home {
+    /// The position of its file among those that were read.
+    file: usize,
+    /// Its own among the rules of that file.
+    position: usize,
+    /// And among all.
+    index: usize,
+}
+
+fn homes(loaded: &Loaded) -> HashMap<&str, Home> {
+    let mut counts = vec![0; loaded.files.len()];
+    let rules = loaded.config.rules.iter().zip(&loaded.homes).enumerate();
+    rules
+        .map(|(index, (rule, file))| {
+            let position = counts[*file];
+            counts[*file] += 1;
+            (rule.name.as_str(), Home { file: *file, position, index })
+        })
+        .collect()
 }
 
 /// Why it was not written, and what to do.
@@ -101,7 +200,8 @@ fn file_lines(problems: &[FileProblem]) -> PersistError {
     PersistError(problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-fn rule_table(spec: &RuleSpec) -> Table {
+/// A rule as a table of the file.
+pub fn rule_table(spec: &RuleSpec) -> Table {
     let mut table = Table::new();
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {

@@ -47,6 +47,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The name of the rule that changes.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Add(rule) | Self::Replace { new: rule, .. } => &rule.name,
+            Self::Remove(name) => name,
+        }
+    }
+}
+
 impl RuleSet {
     /// No rules yet, and at most `limit` ever.
     pub fn new(limit: u32) -> Self {
@@ -186,7 +196,7 @@ impl RuleSet {
             return Err(problem(
                 ProblemKind::Exists,
                 "name",
-                format!("there is already a rule `{}`; choose another name, or use --replace", rule.name),
+                format!("there is already another rule `{}`; --replace puts this one in its place", rule.name),
             ));
         }
         if let Some(other) = self.index.conflict(&rule.matcher) {

@@ -5,13 +5,16 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, Visitor},
+};
 
 use super::rule::{Output, Ports, Prefix, Rule, Source, Ttl, Vlan};
 
 /// A rule as typed, with the field names of the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Received")]
 pub struct RuleSpec {
     /// Left out: `IF:GROUP:PORT[:SOURCE]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +34,33 @@ pub struct RuleSpec {
     /// Where they go.
     #[serde(default)]
     pub output: Vec<OutputSpec>,
+}
+
+/// A rule as it is received: with what an answer has beside the rule itself, so that it can be sent back as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Received {
+    name: Option<String>,
+    description: Option<String>,
+    enabled: Option<bool>,
+    stall_after: Option<String>,
+    #[serde(default, rename = "match")]
+    matcher: MatchSpec,
+    #[serde(default)]
+    output: Vec<OutputSpec>,
+    #[serde(rename = "state")]
+    _state: Option<IgnoredAny>,
+    #[serde(rename = "state_reason")]
+    _state_reason: Option<IgnoredAny>,
+    #[serde(rename = "origin")]
+    _origin: Option<IgnoredAny>,
+}
+
+impl From<Received> for RuleSpec {
+    fn from(received: Received) -> Self {
+        let Received { name, description, enabled, stall_after, matcher, output, .. } = received;
+        Self { name, description, enabled, stall_after, matcher, output }
+    }
 }
 
 /// `match = { ... }`.

@@ -3,12 +3,14 @@
 //! Each error says what is wrong and what to write; the caller knows where it stands.
 
 mod address;
+mod dscp;
 mod interface;
 
 use std::net::Ipv4Addr;
 
 pub use address::address;
-pub use interface::interface;
+pub use dscp::dscp;
+pub use interface::{interface, output_interface, rule_interface};
 
 use super::{
     rule::{Ports, Prefix},

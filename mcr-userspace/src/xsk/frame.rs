@@ -113,6 +113,12 @@ impl Frame {
         memory.fetch(self);
     }
 
+    /// Where its packet begins, in bytes from the start of the frame.
+    #[inline]
+    pub fn offset(&self, memory: &Memory) -> usize {
+        self.desc.addr() % memory.frame_size()
+    }
+
     /// Its descriptor, for the UMEM to find its bytes.
     #[inline]
     pub(super) fn desc(&self) -> &FrameDesc {

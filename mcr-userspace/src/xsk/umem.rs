@@ -123,6 +123,19 @@ impl Memory {
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(address), length) }
     }
 
+    /// `length` bytes of the packet that begins `offset` bytes into frame number `frame`.
+    ///
+    /// # Safety
+    /// Nobody writes to that frame while the slice lives, as nobody does while it is lined up or in a TX or completion ring; and it has as
+    /// many bytes.
+    pub unsafe fn sent(&self, frame: u32, offset: usize, length: usize) -> &[u8] {
+        debug_assert!(frame < self.frames && offset + length <= self.frame_size());
+        // SAFETY: the range lies within the frame, and so within the mapping; nobody writes there, by the contract.
+        unsafe {
+            std::slice::from_raw_parts(self.base.as_ptr().add((frame as usize) << self.frame_shift).add(offset), length)
+        }
+    }
+
     /// A copy of [`metadata`](Self::metadata).
     #[inline]
     pub(super) fn peek(&self, frame: &Frame) -> [u8; Steered::LEN] {

@@ -13,7 +13,10 @@ use std::{
 use mcr_userspace::{
     control::{
         peer::Peer,
-        protocol::{ErrorCode, Events, Request, Response, RuleState, RuleView, STATS_VERSION, Stats, Status},
+        protocol::{
+            ErrorCode, Events, LogLevel, LogLevelView, Request, Response, RuleState, RuleView, STATS_VERSION, Stats,
+            Status, Top,
+        },
         server::{Handler, Server, ServerHandle},
     },
     rules::{check::check_rule, lint, set::RuleSet},
@@ -42,25 +45,44 @@ impl Handler for Rules {
                     match done {
                         Ok(more) => {
                             let warnings = lint::lines([checked.warnings, more].concat());
-                            Response::RuleAdded { name, replaced, warnings }
+                            Response::RuleAdded { name, replaced, changed: true, warnings }
                         }
                         Err(problem) => Response::refused(problem.kind.into(), problem),
                     }
                 }
             },
-            Request::RuleDel { name } => match rules.remove(&name) {
-                Some(_) => Response::RuleDeleted { name },
-                None => none(&name),
-            },
+            Request::RuleDel { name, names, .. } => {
+                let names: Vec<String> = name.into_iter().chain(names).collect();
+                match names.iter().find(|name| rules.get(name).is_none()) {
+                    Some(name) => none(name),
+                    None => {
+                        names.iter().for_each(|name| drop(rules.remove(name)));
+                        Response::RuleDeleted { name: names.first().cloned(), names, warnings: Vec::new() }
+                    }
+                }
+            }
             Request::RuleList {} => {
                 Response::Rules(rules.iter().map(|rule| RuleView::new(rule, RuleState::Active, None)).collect())
             }
             Request::RuleShow { name } => rules
                 .get(&name)
                 .map_or_else(|| none(&name), |rule| Response::Rule(RuleView::new(rule, RuleState::Active, None))),
-            Request::Reload { .. } => Response::refused(ErrorCode::Unavailable, "the daemon has no configuration file"),
+            Request::Reload(_) | Request::Confirm {} => {
+                Response::refused(ErrorCode::Unavailable, "the daemon has no configuration file")
+            }
             Request::Stats { .. } => Response::Stats(Stats { version: STATS_VERSION, ..Stats::default() }),
+            Request::Top {} => Response::Top(Top::default()),
+            Request::LogLevel { .. } => Response::LogLevel(LogLevelView { level: LogLevel::Info, rust_log: None }),
             Request::Events { .. } => Response::Events(Events::default()),
+            Request::Capture(_) => Response::refused(ErrorCode::Unavailable, "nothing is forwarded here"),
+            Request::RuleSet { .. }
+            | Request::RuleSwitch { .. }
+            | Request::BatchPart { .. }
+            | Request::Batch { .. }
+            | Request::Export {}
+            | Request::ExplainRule { .. }
+            | Request::ExplainPacket { .. }
+            | Request::Unmatched { .. } => Response::refused(ErrorCode::Unavailable, "no daemon behind this"),
             Request::Status {} => Response::Status(Status { rules: rules.len() as u64, ..Status::default() }),
         }
     }

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, VARY},
     server::conn::http1,
     service::service_fn,
 };
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    exposition::FORMAT,
+    accept::{self, Format, Offer},
     patient::Patient,
     scrape::Scraper,
     seats::{Seat, Seats, Stage},
@@ -42,23 +42,35 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Between two lines of the log that say so.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// How long the check of threads may take.
+const HEALTH_TIME: Duration = Duration::from_secs(5);
+
+/// Those whom a connection asks.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// For the metrics.
+    pub scraper: Scraper<Format, Bytes>,
+    /// Whether mcrd's threads live.
+    pub checker: Scraper<(), Result<(), String>>,
+}
+
 /// Takes connections for ever, at most `most` at once.
-pub fn run(runtime: &Runtime, listener: TcpListener, most: usize, scraper: &Scraper) {
+pub fn run(runtime: &Runtime, listener: TcpListener, most: usize, answers: &Answers) {
     runtime.block_on(LocalSet::new().run_until(async {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => accept(&listener, most, scraper).await,
+            Ok(listener) => accept(&listener, most, answers).await,
             Err(error) => log::error!("metrics are not served: {error}"),
         }
     }));
 }
 
-async fn accept(listener: &tokio::net::TcpListener, most: usize, scraper: &Scraper) {
+async fn accept(listener: &tokio::net::TcpListener, most: usize, answers: &Answers) {
     let seats = Seats::new(most);
     let mut said: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                seats.admit(|seat| spawn_local(connection(stream, seat, scraper.clone())).abort_handle());
+                seats.admit(|seat| spawn_local(connection(stream, seat, answers.clone())).abort_handle());
             }
             // The client was gone before it was served (accept(2)).
             Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => {}
@@ -76,18 +88,18 @@ async fn accept(listener: &tokio::net::TcpListener, most: usize, scraper: &Scrap
     }
 }
 
-async fn connection(stream: TcpStream, seat: Seat, scraper: Scraper) {
-    if let Ok(Err(error)) = timeout(TOTAL_TIME, converse(stream, Rc::new(seat), scraper)).await {
+async fn connection(stream: TcpStream, seat: Seat, answers: Answers) {
+    if let Ok(Err(error)) = timeout(TOTAL_TIME, converse(stream, Rc::new(seat), answers)).await {
         log::debug!("metrics: {error}");
     }
 }
 
 /// Answers the first request of a connection, and ends it.
-async fn converse(stream: TcpStream, seat: Rc<Seat>, scraper: Scraper) -> Result<(), hyper::Error> {
+async fn converse(stream: TcpStream, seat: Rc<Seat>, answers: Answers) -> Result<(), hyper::Error> {
     let answering = seat.clone();
     let service = service_fn(move |request| {
         answering.is_at(Stage::Asked);
-        answer(request, scraper.clone())
+        answer(request, answers.clone())
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -111,28 +123,47 @@ async fn linger(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// What a request is answered. Its body, announced or sent, is not looked at.
-async fn answer(request: Request<Incoming>, scraper: Scraper) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, answers: Answers) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_look = [Method::GET, Method::HEAD].contains(request.method());
     Ok(match (request.uri().path(), is_look) {
-        ("/metrics", true) => match scraper.scrape().await {
-            Some(text) => {
-                let mut response = Response::new(Full::new(text));
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORMAT));
-                response
-            }
-            None => word(StatusCode::INTERNAL_SERVER_ERROR, "the counters cannot be read; mcrd's log says why\n"),
-        },
-        ("/metrics", false) => {
-            let mut response = word(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD are all that /metrics knows\n");
+        ("/metrics", true) => {
+            let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|header| header.to_str().ok());
+            metrics(accept::choose(accepted), &answers.scraper).await
+        }
+        ("/healthz", true) => health(&answers.checker).await,
+        (path @ ("/metrics" | "/healthz"), false) => {
+            let mut response = word(StatusCode::METHOD_NOT_ALLOWED, format!("{path} answers GET and HEAD\n"));
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         }
-        _ => word(StatusCode::NOT_FOUND, "GET /metrics is all there is\n"),
+        _ => word(StatusCode::NOT_FOUND, "mcrd serves /metrics and /healthz\n"),
     })
 }
 
-fn word(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+async fn metrics(offer: Offer, scraper: &Scraper<Format, Bytes>) -> Response<Full<Bytes>> {
+    let Some(text) = scraper.scrape(offer.format).await else {
+        return word(StatusCode::INTERNAL_SERVER_ERROR, "the counters cannot be read; mcrd's log says why\n");
+    };
+    let mut response = Response::new(Full::new(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(offer.content_type));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+async fn health(checker: &Scraper<(), Result<(), String>>) -> Response<Full<Bytes>> {
+    match timeout(HEALTH_TIME, checker.scrape(())).await {
+        Ok(Some(Ok(()))) => word(StatusCode::OK, "ok\n"),
+        Ok(Some(Err(why))) => word(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        Ok(None) => word(StatusCode::SERVICE_UNAVAILABLE, "the thread that checks mcrd's threads has ended\n"),
+        Err(_) => {
+            let text = format!("a worker takes no commands: no answer within {} seconds\n", HEALTH_TIME.as_secs());
+            word(StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+    }
+}
+
+fn word(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

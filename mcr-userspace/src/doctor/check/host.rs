@@ -44,7 +44,7 @@ pub fn capabilities(host: &Host) -> Finding {
     }
     let found = format!("this process lacks {}: mcrd would not start so", lacking.join(", "));
     let all = "cap_net_admin,cap_net_raw,cap_bpf,cap_sys_admin,cap_ipc_lock+ep";
-    Finding::warning("capabilities", found)
+    Finding::problem("capabilities", found)
         .fix(format!("sudo mcrctl {}  # or, for mcrd itself: sudo setcap {all} {}", host.command, host.mcrd))
 }
 
@@ -73,7 +73,7 @@ pub fn memlock(host: &Host) -> Finding {
 /// Whether mcrd answers: what it was granted is taken from it then.
 pub fn daemon(host: &Host) -> Finding {
     match &host.daemon {
-        Daemon::Silent { socket: false, .. } => Finding::ok("daemon", "mcrd does not run here"),
+        Daemon::Silent { socket: false, .. } => Finding::note("daemon", "mcrd does not run here"),
         Daemon::Silent { socket: true, why } => Finding::not_checked("daemon", why),
         Daemon::Runs { pid, elsewhere: true, .. } => {
             Finding::note("daemon", format!("mcrd, process {pid}, runs in another network namespace"))
@@ -119,7 +119,7 @@ mod tests {
             ..Host::default()
         };
         let finding = capabilities(&host);
-        assert_eq!(finding.severity, Warning);
+        assert_eq!(finding.severity, Problem);
         assert!(finding.found.contains("CAP_NET_RAW") && !finding.found.contains("CAP_BPF"), "{finding:?}");
         assert!(finding.fix.is_some_and(|fix| fix.starts_with("sudo mcrctl doctor eth0 ")));
         // CAP_SYS_ADMIN stands for CAP_BPF.

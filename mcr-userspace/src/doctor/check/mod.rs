@@ -1,6 +1,7 @@
 //! The checks: facts in, findings out. They ask nothing of the machine.
 
 mod host;
+mod rules;
 mod identity;
 mod membership;
 mod modes;
@@ -16,7 +17,13 @@ use crate::rules::value;
 /// Judges the host.
 pub fn host(host: &Host) -> Vec<Finding> {
     let checks: [fn(&Host) -> Finding; 4] = [host::kernel, host::capabilities, host::memlock, host::daemon];
-    checks.iter().map(|check| check(host)).collect()
+    checks.iter().map(|check| check(host)).chain(rules::judge(host)).collect()
+}
+
+/// Judges what a rule's packets have to pass before they arrive.
+pub fn hearing(interface: &Interface, host: &Host) -> Vec<Finding> {
+    let checks = [membership::igmp_firewall, membership::igmp_queries];
+    checks.iter().filter_map(|check| check(interface, host)).collect()
 }
 
 /// Judges an interface. Where mcr cannot use one of its kind, nothing else is of interest.

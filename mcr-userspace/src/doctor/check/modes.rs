@@ -215,6 +215,8 @@ mod tests {
             interfaces: vec![stats.clone()],
             queries: Vec::new(),
             own_host: Vec::new(),
+            rules: Vec::new(),
+            memberships: Vec::new(),
         };
         let here = Host { daemon: daemon(false), ..root() };
         let interface = attached(XdpPlace::Driver, &[]);

@@ -45,6 +45,8 @@ pub enum Kind {
     Twice,
     /// Outputs that send different packets into one group and port.
     Mixed,
+    /// What `include` of a file does not bring.
+    Include,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
             Self::Echo => "outputs to where the packets came from",
             Self::Twice => "outputs that send the same as another",
             Self::Mixed => "outputs into a group and port of another",
+            Self::Include => "patterns of `include`",
         }
     }
 

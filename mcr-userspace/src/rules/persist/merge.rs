@@ -8,14 +8,19 @@ pub(super) fn table(old: &mut dyn TableLike, new: &InlineTable) {
     for key in gone {
         old.remove(&key);
     }
-    for (key, new) in new {
-        match old.get_mut(key) {
-            Some(old) => item(old, new),
-            None => {
-                let mut new = new.clone();
-                new.decor_mut().clear();
-                old.insert(key, Item::Value(new));
-            }
+    for (name, new) in new {
+        key(old, name, new);
+    }
+}
+
+/// Makes one key of `old` say what `new` says; it keeps its place, and its comments.
+pub(super) fn key(old: &mut dyn TableLike, key: &str, new: &Value) {
+    match old.get_mut(key) {
+        Some(old) => item(old, new),
+        None => {
+            let mut new = new.clone();
+            new.decor_mut().clear();
+            old.insert(key, Item::Value(new));
         }
     }
 }
@@ -55,11 +60,12 @@ fn value(old: &mut Value, new: &Value) {
     }
 }
 
-/// A number, or text, which may be one.
+/// A number, text, which may be one, or a boolean.
 fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.value().clone()),
         Value::Integer(number) => Some(number.value().to_string()),
+        Value::Boolean(is) => Some(is.value().to_string()),
         _ => None,
     }
 }

@@ -125,7 +125,7 @@ fn names_and_limits_are_kept() {
     let mut set = RuleSet::new(2);
     set.insert(any("a", "239.1.1.1")).expect("room");
     let twice = set.insert(any("a", "239.1.1.2")).expect_err("the name is taken");
-    assert!(twice.message.contains("already a rule `a`"), "{twice}");
+    assert!(twice.message.contains("already another rule `a`"), "{twice}");
     set.insert(any("b", "239.1.1.2")).expect("room");
     let full = set.insert(any("c", "239.1.1.3")).expect_err("full");
     assert!(full.message.contains("limit of 2"), "{full}");

@@ -30,6 +30,46 @@ pub fn interface(text: &str) -> Result<String, String> {
     }
 }
 
+/// The interface of a match: [`interface`], and neither the loopback interface nor what is the name of a VLAN's by custom.
+pub fn rule_interface(text: &str) -> Result<String, String> {
+    let name = interface(text)?;
+    if name == "lo" {
+        return Err(
+            "`lo`: the loopback interface cannot be used, since no segment is behind it; name an Ethernet interface"
+                .to_owned(),
+        );
+    }
+    match vlan_of(&name) {
+        Some((trunk, id)) => Err(format!("`{name}` is VLAN {id} of {trunk}: use {trunk} with vlan={id}")),
+        None => Ok(name),
+    }
+}
+
+/// The same of an output, whose keys are told from its name.
+pub fn output_interface(text: &str) -> Result<String, String> {
+    let (name, rest) = text.split_at(text.find([':', ' ', ';', '=']).unwrap_or(text.len()));
+    let rest = rest.trim_start_matches([':', ' ', ';', '=', ',']);
+    let is_more = rest.contains('=') || rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains('.');
+    if is_more && is_name(name) {
+        let meant = match rest.contains('=') {
+            true => rest.split([' ', ';', ',']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(","),
+            false => match rest.split_once(':') {
+                Some((group, port)) => format!("group={group},port={port}"),
+                None => format!("group={rest}"),
+            },
+        };
+        return Err(format!("`{}`: separate with commas: {name},{}", shown(text), shown(&meant)));
+    }
+    rule_interface(text)
+}
+
+/// The interface and the ID in a name such as `eth0.100`, by which hosts call a VLAN's interface.
+fn vlan_of(name: &str) -> Option<(&str, u16)> {
+    let (trunk, id) = name.rsplit_once('.')?;
+    let id = id.parse().ok().filter(|id| (1..=4094).contains(id))?;
+    (!trunk.is_empty()).then_some((trunk, id))
+}
+
 fn is_name(text: &str) -> bool {
     let forbidden = |c: char| c == '/' || c == ':' || c == '@' || c.is_whitespace() || c.is_control();
     !text.is_empty() && text.len() <= MAX_INTERFACE && text != "." && text != ".." && !text.contains(forbidden)
@@ -65,6 +105,36 @@ mod tests {
         }
         for bad in ["", ".", "..", "a/b", "a b", "a:1", "1234567890123456", "a\0", "/", ":", "@", " "] {
             assert!(interface(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_vlan_s_interface_and_the_loopback_are_told_from_others() {
+        for (typed, part) in [
+            ("eth0.100", "use eth0 with vlan=100"),
+            ("eth0.1.7", "use eth0.1 with vlan=7"),
+            ("lo", "the loopback interface cannot be used"),
+        ] {
+            assert!(rule_interface(typed).expect_err(typed).contains(part), "{typed}");
+            assert!(output_interface(typed).expect_err(typed).contains(part), "{typed}");
+        }
+        for typed in ["eth0", "eth0.4095", "eth0.0", "br.lan", ".5"] {
+            assert_eq!(rule_interface(typed).as_deref(), Ok(typed));
+        }
+    }
+
+    #[test]
+    fn an_output_s_keys_are_separated_with_commas() {
+        for (typed, meant) in [
+            ("eth1:239.10.1.1:6001", "separate with commas: eth1,group=239.10.1.1,port=6001"),
+            ("eth1:239.10.1.1", "separate with commas: eth1,group=239.10.1.1"),
+            ("eth1 group=239.10.1.1", "separate with commas: eth1,group=239.10.1.1"),
+            ("eth1 group=239.10.1.1 port=5", "separate with commas: eth1,group=239.10.1.1,port=5"),
+            ("eth1;ttl=5", "separate with commas: eth1,ttl=5"),
+            ("eth1:0", "label of an address; write eth1"),
+        ] {
+            let error = output_interface(typed).expect_err(typed);
+            assert!(error.contains(meant), "{typed}: {error}");
         }
     }
 

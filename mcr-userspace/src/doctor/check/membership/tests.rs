@@ -39,6 +39,8 @@ fn asked(seen: Option<f64>, answered: bool, rejoin: Option<f64>) -> Host {
         interfaces: Vec::new(),
         queries: vec![queries],
         own_host: Vec::new(),
+        rules: Vec::new(),
+        memberships: Vec::new(),
     };
     Host { daemon, ..Host::default() }
 }

@@ -1,0 +1,164 @@
+//! `mcrctl explain` and `mcrctl unmatched`: arguments, and answers as a person reads them.
+
+use std::{
+    io::{self, Write},
+    net::Ipv4Addr,
+    path::Path,
+};
+
+use clap::Args;
+
+use super::{run::Failure, show::table};
+use crate::{
+    control::protocol::{
+        CheckResult, ErrorCode, ExplainedOutput, PacketExplained, PacketSpec, Request, RuleExplained, RuleFinding,
+        Unmatched, default_seconds, default_size, default_ttl,
+    },
+    doctor,
+};
+
+/// The arguments of both forms.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The rule
+    #[arg(conflicts_with_all = ["interface", "source", "group", "port", "vlan", "ttl", "size"], required_unless_present = "interface")]
+    pub(super) name: Option<String>,
+    /// Watch packets for so many seconds where counters alone do not tell
+    #[arg(long, value_name = "N", default_value_t = default_seconds())]
+    seconds: u32,
+    /// A packet that comes in on this interface; it is not sent
+    #[arg(long = "in", value_name = "IF", requires_all = ["source", "group", "port"])]
+    interface: Option<String>,
+    /// Its source address
+    #[arg(long, value_name = "S")]
+    source: Option<Ipv4Addr>,
+    /// Its group
+    #[arg(long, value_name = "G")]
+    group: Option<Ipv4Addr>,
+    /// Its UDP destination port
+    #[arg(long, value_name = "P")]
+    port: Option<u16>,
+    /// VLAN ID of its tag [default: untagged]
+    #[arg(long, value_name = "V")]
+    vlan: Option<u16>,
+    /// Its TTL
+    #[arg(long, value_name = "N", default_value_t = default_ttl())]
+    ttl: u8,
+    /// Bytes of its frame, Ethernet header and tag included, without FCS
+    #[arg(long, value_name = "N", default_value_t = default_size())]
+    size: u32,
+}
+
+impl ExplainArgs {
+    /// What is asked for.
+    pub(super) fn request(&self) -> Result<Request, Failure> {
+        let Self { name, seconds, interface, source, group, port, vlan, ttl, size } = self;
+        match (name, interface, source, group, port) {
+            (Some(name), ..) => Ok(Request::ExplainRule { name: name.clone(), seconds: *seconds }),
+            (None, Some(interface), Some(source), Some(group), Some(port)) => Ok(Request::ExplainPacket {
+                packet: PacketSpec {
+                    interface: interface.clone(),
+                    source: *source,
+                    group: *group,
+                    port: *port,
+                    vlan: *vlan,
+                    ttl: *ttl,
+                    size: *size,
+                },
+            }),
+            // clap lets nothing else through.
+            _ => {
+                let line = "mcrctl: name a rule, or a packet: --in IF --source S --group G --port P";
+                Err(Failure::Refused(ErrorCode::Invalid, vec![line.to_owned()]))
+            }
+        }
+    }
+}
+
+/// Adds what only this process can see: the host's firewall, and who asks for its memberships.
+pub(super) fn complete(explained: &mut RuleExplained, interface: &str, socket: &Path) {
+    let is_silent = explained
+        .findings
+        .iter()
+        .any(|finding| finding.result == CheckResult::Problem && finding.check == "arrival" && finding.fix.is_none());
+    let mut more: Vec<RuleFinding> = doctor::hearing(interface, socket, is_silent);
+    let ends = |finding: &RuleFinding| finding.result == CheckResult::Ok;
+    let (problems, fine): (Vec<_>, Vec<_>) = more.drain(..).partition(|finding| !ends(finding));
+    // Nobody is asked: that is why nothing arrives. Where packets do arrive, it is what will go wrong next.
+    let silence = |finding: &RuleFinding| ends(finding) || is_silent && finding.check == "arrival";
+    let at = explained.findings.iter().position(silence).unwrap_or(explained.findings.len());
+    explained.findings.splice(at..at, problems);
+    explained.findings.extend(fine);
+}
+
+/// The cause and its fix in the first line; then each check.
+pub(super) fn rule_text(explained: &RuleExplained, out: &mut dyn Write) -> io::Result<()> {
+    let RuleExplained { rule, state, findings } = explained;
+    match findings.first().filter(|first| first.result == CheckResult::Problem) {
+        Some(first) => {
+            let fix = first.fix.as_ref().map(|fix| format!("; fix: {fix}")).unwrap_or_default();
+            writeln!(out, "{rule} is {state}: {}{fix}\n", first.text)?;
+        }
+        None => writeln!(out, "{rule} is {state}: nothing is wrong\n")?,
+    }
+    let width = |of: fn(&RuleFinding) -> usize| findings.iter().map(of).max().unwrap_or(0);
+    let (check_width, place_width) = (width(|finding| finding.check.len()), width(|finding| finding.place.len()));
+    for RuleFinding { check, place, result, text, fix } in findings {
+        let result = match result {
+            CheckResult::Ok => "ok",
+            CheckResult::Problem => "problem",
+        };
+        writeln!(out, "{result:<7}  {check:<check_width$}  {place:<place_width$}  {text}")?;
+        if let Some(fix) = fix {
+            writeln!(out, "         fix: {fix}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Which rule takes it, what leaves, and who comes close.
+pub(super) fn packet_text(explained: &PacketExplained, out: &mut dyn Write) -> io::Result<()> {
+    match &explained.rule {
+        Some(rule) => writeln!(out, "rule {rule} matches")?,
+        None => writeln!(out, "no rule matches")?,
+    }
+    for output in &explained.outputs {
+        match output {
+            ExplainedOutput::Sent { interface, vlan, source, group, port, ttl, bytes } => {
+                let tag = vlan.map_or("untagged".to_owned(), |vlan| format!("VLAN {vlan}"));
+                writeln!(out, "  sent on {interface}: {source} to {group}:{port}, {tag}, TTL {ttl}, {bytes} bytes")?;
+            }
+            ExplainedOutput::Dropped { interface, drop } => writeln!(out, "  not sent on {interface}: {drop}")?,
+        }
+    }
+    explained.near.iter().try_for_each(|near| writeln!(out, "near: {}", near.text))
+}
+
+/// Why a packet is never forwarded, whatever the rules.
+pub(super) fn never(packet: &PacketSpec) -> Option<&'static str> {
+    if !mcr_common::wire::is_forwardable_group(packet.group.into()) {
+        return Some("224.0.0.0/24 is link-local: such packets are never forwarded");
+    }
+    let is_ptp = mcr_common::wire::PTP_PORTS.contains(&packet.port);
+    is_ptp.then_some("ports 319 and 320 are PTP's: such packets are never forwarded")
+}
+
+/// A line a flow.
+pub(super) fn unmatched_text(unmatched: &Unmatched, out: &mut dyn Write) -> io::Result<()> {
+    let seconds = u64::from(unmatched.seconds.max(1));
+    if unmatched.flows.is_empty() {
+        return writeln!(out, "no multicast arrived within {seconds} s that no rule matches");
+    }
+    let rows = unmatched.flows.iter().map(|flow| {
+        let port = flow.port.map_or("fragments".to_owned(), |port| port.to_string());
+        vec![
+            flow.interface.clone(),
+            flow.vlan.map_or("-".to_owned(), |vlan| vlan.to_string()),
+            flow.source.to_string(),
+            format!("{}:{port}", flow.group),
+            flow.packets.div_ceil(seconds).to_string(),
+            flow.near.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    writeln!(out, "{}", table(&["INTERFACE", "VLAN", "SOURCE", "GROUP:PORT", "PPS", "NEAREST RULE"], &["PPS"], rows))
+}

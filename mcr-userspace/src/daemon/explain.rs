@@ -1,0 +1,159 @@
+//! `explain` and `unmatched`: why packets leave, or do not. Facts are taken with the state locked, for moments; packets are watched
+//! without it.
+
+mod arrival;
+mod facts;
+mod gather;
+mod judge;
+mod near;
+mod outputs;
+mod packet;
+mod unmatched;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{alter::no_rule, retire::Shared, traffic::difference};
+use crate::control::{
+    peer::Peer,
+    protocol::{
+        ErrorCode::{NotFound, Unavailable},
+        PacketExplained, PacketSpec, Response, RuleState, Unmatched,
+    },
+};
+
+use facts::{Facts, Flow, Watched};
+use judge::{is_certain, judge};
+
+/// The longest watch, in seconds.
+const MAX_SECONDS: u32 = 3600;
+/// Between two looks at whether there is still somebody to answer, and whether enough has come.
+const LOOK: Duration = Duration::from_millis(100);
+/// Packets are watched for so long at least where they match: what becomes of them shows within that.
+const ENOUGH: Duration = Duration::from_secs(1);
+/// How long the rule's state is waited for where a problem was found: it is that of the last five seconds with packets.
+const STATE_FOLLOWS: Duration = Duration::from_secs(6);
+/// Flows that an answer holds.
+const MOST_FLOWS: usize = 4096;
+
+impl Shared {
+    /// `explain NAME`.
+    pub fn explain_rule(&self, name: &str, seconds: u32, peer: &Peer) -> Response {
+        if let Some(refusal) = refuse(seconds) {
+            return refusal;
+        }
+        let Some(before) = self.lock().facts(name) else { return no_rule(name) };
+        if is_certain(&before) {
+            return Response::RuleExplained(judge(&before, None));
+        }
+        let recorder = self.lock().program.recorder();
+        let recording = match recorder.begin() {
+            Ok(recording) => recording,
+            Err(error) => return Response::refused(Unavailable, format!("recording what no rule matches: {error}")),
+        };
+        let matched = before.reading.matched_packets;
+        let begun = Instant::now();
+        wait(seconds, peer, || begun.elapsed() >= ENOUGH && self.lock().matched(name).is_some_and(|now| now > matched));
+        self.settle();
+        let seconds = begun.elapsed().as_secs_f64();
+        let flows = recording.flows();
+        drop(recording);
+        let (after, names) = {
+            let state = self.lock();
+            (state.facts(name), state.ingress_names())
+        };
+        let Some(after) = after else { return no_rule(name) };
+        let flows = match flows {
+            Ok(flows) => unmatched::flows(&flows, &names),
+            Err(error) => return Response::refused(Unavailable, format!("reading what no rule matched: {error}")),
+        };
+        let watched = watched(&before, &after, seconds, flows);
+        let mut explained = judge(&after, Some(&watched));
+        // What becomes of packets is looked at once a second: the state follows what was found here.
+        let begun = Instant::now();
+        while explained.has_problem() && explained.state == RuleState::Active && begun.elapsed() < STATE_FOLLOWS {
+            thread::sleep(LOOK);
+            let state = self.lock();
+            let Some(rule) = state.set.get(name) else { break };
+            explained.state = state.standing(rule).state;
+        }
+        Response::RuleExplained(explained)
+    }
+
+    /// `explain --in`.
+    pub fn explain_packet(&self, spec: &PacketSpec) -> Response {
+        let frame = match packet::frame(spec) {
+            Ok(frame) => frame,
+            Err(why) => return Response::usage(why),
+        };
+        let Some(datagram) = packet::datagram(&frame) else {
+            return Response::PacketExplained(PacketExplained::default());
+        };
+        Response::PacketExplained(self.lock().explain_packet(spec, &frame, &datagram))
+    }
+
+    /// `unmatched`.
+    pub fn unmatched(&self, interfaces: &[String], seconds: u32, peer: &Peer) -> Response {
+        if let Some(refusal) = refuse(seconds) {
+            return refusal;
+        }
+        let (names, recorder) = {
+            let state = self.lock();
+            (state.ingress_names(), state.program.recorder())
+        };
+        let unknown = interfaces.iter().find(|name| !names.iter().any(|(_, known)| known == *name));
+        if let Some(name) = unknown {
+            let known: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Response::refused(NotFound, format!("mcrd does not receive on {name}; it does on: {known}"));
+        }
+        let flows = recorder.begin().and_then(|recording| {
+            wait(seconds, peer, || false);
+            recording.flows()
+        });
+        let flows = match flows {
+            Ok(flows) => flows,
+            Err(error) => return Response::refused(Unavailable, format!("recording what no rule matches: {error}")),
+        };
+        let (names, candidates) = {
+            let state = self.lock();
+            (state.ingress_names(), state.candidates())
+        };
+        let mut flows = unmatched::flows(&flows, &names);
+        flows.retain(|flow| interfaces.is_empty() || interfaces.contains(&flow.interface));
+        flows.sort_by_key(|flow| std::cmp::Reverse(flow.packets));
+        flows.truncate(MOST_FLOWS);
+        let flows = flows.into_iter().map(|flow| unmatched::view(flow, &candidates)).collect();
+        Response::Unmatched(Unmatched { seconds, flows })
+    }
+}
+
+/// What the counters added between two looks.
+fn watched(before: &Facts, after: &Facts, seconds: f64, flows: Vec<Flow>) -> Watched {
+    let matched = |name: &str| before.stronger.iter().find(|rule| rule.name == name).map_or(0, |rule| rule.matched);
+    let stronger = after.stronger.iter().filter(|rule| rule.matched > matched(&rule.name));
+    Watched {
+        seconds,
+        added: difference(&after.reading, &before.reading),
+        flows,
+        stronger: stronger.map(|rule| rule.name.clone()).collect(),
+    }
+}
+
+/// Waits so many seconds, until `is_enough`, or until nobody waits for the answer any more.
+fn wait(seconds: u32, peer: &Peer, mut is_enough: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(seconds.into());
+    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        thread::sleep(left.min(LOOK));
+        if peer.is_gone() || is_enough() {
+            return;
+        }
+    }
+}
+
+fn refuse(seconds: u32) -> Option<Response> {
+    let is_fine = (1..=MAX_SECONDS).contains(&seconds);
+    (!is_fine).then(|| Response::usage(format!("--seconds {seconds}: write 1 to {MAX_SECONDS}")))
+}

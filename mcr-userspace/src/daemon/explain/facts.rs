@@ -1,0 +1,122 @@
+//! What is known of a rule, its interfaces and its packets when it is judged.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use mcr_common::counter::Verdict;
+
+use super::{
+    super::{active::Reading, links::Link, traffic},
+    near::Arrived,
+};
+use crate::{
+    control::protocol::{MembershipView, RuleState},
+    rules::rule::Rule,
+};
+
+/// Everything that is judged.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The rule.
+    pub rule: Rule,
+    /// What it is doing.
+    pub state: RuleState,
+    /// Why it waits, while it does.
+    pub waiting: Option<String>,
+    /// Since its last packet; `None` where none has come.
+    pub silence: Option<Duration>,
+    /// Its ingress.
+    pub ingress: InterfaceFacts,
+    /// Its outputs, in its order.
+    pub outputs: Vec<OutputFacts>,
+    /// What the host is a member of for it.
+    pub memberships: Vec<MembershipView>,
+    /// What is wrong with that.
+    pub membership_warning: Option<String>,
+    /// All counters.
+    pub reading: Reading,
+    /// What the last seconds that had packets have shown.
+    pub finding: Option<traffic::Finding>,
+    /// Rules that take packets which this one would take.
+    pub stronger: Vec<Stronger>,
+}
+
+/// An interface of the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceFacts {
+    /// Its name.
+    pub name: String,
+    /// Why mcrd has none of that name.
+    pub absent: Option<String>,
+    /// Its link.
+    pub link: Link,
+    /// Bytes of the largest IP packet.
+    pub mtu: u32,
+    /// `driver` or `skb`.
+    pub xdp: String,
+    /// `zerocopy`, `copy` or `none`.
+    pub xsk: String,
+    /// What is wrong with its zero-copy mode.
+    pub fault: Option<String>,
+}
+
+/// An output of the rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputFacts {
+    /// `output 2 (eth1)`.
+    pub label: String,
+    /// Its interface.
+    pub interface: InterfaceFacts,
+    /// Why it cannot send.
+    pub lack: Option<String>,
+}
+
+/// A more specific rule whose packets this one would take without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stronger {
+    /// Its name.
+    pub name: String,
+    /// Packets that it has matched.
+    pub matched: u64,
+}
+
+/// A flow that no rule takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The interface's name.
+    pub interface: String,
+    /// VLAN ID of its tag.
+    pub vlan: Option<u16>,
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Group.
+    pub group: Ipv4Addr,
+    /// UDP destination port; `None` of fragments.
+    pub port: Option<u16>,
+    /// Why the program passed it on.
+    pub verdict: Verdict,
+    /// Whether its frames are for one Ethernet address.
+    pub is_unicast: bool,
+    /// How many came.
+    pub packets: u64,
+}
+
+impl Flow {
+    /// As rules see it.
+    pub fn arrived(&self) -> Arrived<'_> {
+        let Self { interface, vlan, source, group, port, .. } = self;
+        Arrived { interface, vlan: *vlan, source: *source, group: *group, port: *port }
+    }
+}
+
+/// What was seen while packets were watched.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// For how long.
+    pub seconds: f64,
+    /// What the rule's counters added.
+    pub added: Reading,
+    /// Flows that no rule takes.
+    pub flows: Vec<Flow>,
+    /// Stronger rules that have matched packets meanwhile.
+    pub stronger: Vec<String>,
+}

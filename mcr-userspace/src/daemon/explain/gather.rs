@@ -1,0 +1,189 @@
+//! Takes the facts from the daemon's state.
+
+use std::time::Instant;
+
+use mcr_common::flow::Datagram;
+
+use super::{
+    super::{interfaces::Place, links::Link, report, sockets, standing::output_name, state::State},
+    facts::{Facts, InterfaceFacts, OutputFacts, Stronger},
+    near::{Arrived, is_close, lacks, overlap, rank, wants},
+    packet::{self, Egress},
+    unmatched::{Candidate, Readiness},
+};
+use crate::{
+    control::protocol::{NearView, PacketExplained, PacketSpec},
+    forward::{plan::EgressFacts, rule::InterfaceId},
+    rules::rule::Rule,
+};
+
+/// Rules that come close to a packet and are told of.
+const MOST_NEAR: usize = 10;
+/// More specific rules that are looked at.
+const MOST_STRONGER: usize = 64;
+
+impl State {
+    /// Everything that is judged of a rule; `None` where there is none of that name.
+    pub fn facts(&self, name: &str) -> Option<Facts> {
+        let rule = self.set.get(name)?.clone();
+        let standing = self.standing(&rule);
+        let live = self.live.get(name);
+        let is_active = live.is_some_and(|live| live.active.is_some());
+        let outputs = rule.outputs.iter().enumerate().map(|(at, output)| OutputFacts {
+            label: output_name(at, output),
+            interface: self.interface_facts(&output.interface),
+            lack: is_active.then(|| self.lack(&rule, output)).flatten(),
+        });
+        let outputs = outputs.collect();
+        let how = self.options.membership(&rule.matcher.interface);
+        Some(Facts {
+            state: standing.state,
+            waiting: live.filter(|_| !is_active).map(|live| live.waiting.clone()),
+            silence: live.and_then(|live| live.hearing.silence(Instant::now())),
+            ingress: self.interface_facts(&rule.matcher.interface),
+            outputs,
+            memberships: self.members.view(Some(&rule.matcher)),
+            membership_warning: self.members.warning(&rule.matcher, how),
+            reading: self.reading(&rule),
+            finding: live.and_then(|live| live.traffic.finding()),
+            stronger: self.stronger(&rule),
+            rule,
+        })
+    }
+
+    fn interface_facts(&self, name: &str) -> InterfaceFacts {
+        let Some(place) = self.interfaces.place(name) else {
+            let absent = Some(super::super::interfaces::absent(name));
+            return InterfaceFacts { name: name.to_owned(), absent, ..InterfaceFacts::default() };
+        };
+        let there = place.interface.as_ref();
+        InterfaceFacts {
+            name: name.to_owned(),
+            absent: there.is_none().then(|| place.absent.clone()),
+            link: self.link_now(place),
+            mtu: there.map_or(0, |interface| interface.nic.mtu),
+            xdp: there.map(|interface| interface.attachment.to_string()).unwrap_or_default(),
+            xsk: there.map_or("none", report::xsk).to_owned(),
+            fault: there.and_then(|interface| Some(interface.scrutiny.finding?.why().to_owned())),
+        }
+    }
+
+    /// An interface that came since links were last looked at is taken to be up.
+    fn link_now(&self, place: &Place) -> Link {
+        match (&place.interface, place.link) {
+            (Some(_), Link::Absent) => Link::Up,
+            (_, link) => link,
+        }
+    }
+
+    /// Rules that are more specific and take some of the packets that `rule` would take.
+    fn stronger(&self, rule: &Rule) -> Vec<Stronger> {
+        let is_stronger = |other: &&Rule| {
+            other.enabled && rank(&other.matcher) < rank(&rule.matcher) && overlap(&rule.matcher, &other.matcher)
+        };
+        let stronger = self.set.iter().filter(is_stronger).filter_map(|other| {
+            let active = self.live.get(&other.name)?.active.as_ref()?;
+            Some(Stronger { name: other.name.clone(), matched: self.steered(active) })
+        });
+        stronger.take(MOST_STRONGER).collect()
+    }
+
+    /// Packets that a rule has matched.
+    pub fn matched(&self, name: &str) -> Option<u64> {
+        self.set.get(name).map(|rule| self.reading(rule).matched_packets)
+    }
+
+    /// Index and name of each interface that the program sees packets of.
+    pub fn ingress_names(&self) -> Vec<(u32, String)> {
+        let there = self.interfaces.iter().filter_map(|(_, place)| place.interface.as_ref());
+        there.map(|interface| (interface.nic.ifindex, interface.nic.name.clone())).collect()
+    }
+
+    /// What every rule matches, and whether it does so now.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        self.set.iter().map(|rule| self.candidate(rule)).collect()
+    }
+
+    fn candidate(&self, rule: &Rule) -> Candidate {
+        let readiness = match self.live.get(&rule.name) {
+            _ if !rule.enabled => Readiness::Disabled,
+            Some(live) if live.active.is_some() => Readiness::Ready,
+            Some(live) => Readiness::Waiting(live.waiting.clone()),
+            None => Readiness::Waiting("it starts".to_owned()),
+        };
+        Candidate { name: rule.name.clone(), matcher: rule.matcher.clone(), readiness }
+    }
+
+    /// Which rule takes a packet, which come close, and what leaves.
+    pub fn explain_packet(&self, spec: &PacketSpec, frame: &[u8], datagram: &Datagram) -> PacketExplained {
+        let ingress = self.interfaces.find(&spec.interface).map(|(_, interface)| interface);
+        let value = ingress.and_then(|ingress| self.flows.find(ingress.nic.ifindex, datagram));
+        let mut actives = self.live.values().filter_map(|live| live.active.as_ref());
+        let active = value.and_then(|value| actives.find(|active| active.value == value));
+        let arrived = Arrived {
+            interface: &spec.interface,
+            vlan: spec.vlan.filter(|vlan| *vlan != 0),
+            source: spec.source,
+            group: spec.group,
+            port: Some(spec.port),
+        };
+        let outputs = active.zip(ingress).map(|(active, ingress)| {
+            packet::outputs(frame, datagram, &active.compiled, ingress.facts.capacity as usize, |id| self.egress(id))
+        });
+        let rule = active.map(|active| active.rule.name.clone());
+        PacketExplained {
+            near: near(self.set.iter().map(|rule| self.candidate(rule)), &arrived, rule.as_deref()),
+            rule,
+            outputs: outputs.unwrap_or_default(),
+        }
+    }
+
+    /// An egress interface as workers know it.
+    fn egress(&self, id: InterfaceId) -> Egress {
+        let place = self.interfaces.iter().find(|(known, _)| *known == id).map(|(_, place)| place);
+        let Some(place) = place else {
+            return Egress { name: String::new(), link: Link::Absent, facts: EgressFacts::default() };
+        };
+        let facts = place.interface.as_ref().map(|interface| EgressFacts {
+            sources: self.told.of(id),
+            ..sockets::facts(&interface.nic, interface.frame_size)
+        });
+        Egress { name: place.name.clone(), link: self.link_now(place), facts: facts.unwrap_or_default() }
+    }
+}
+
+/// Rules other than `winner` that come close, the closest first.
+fn near(candidates: impl Iterator<Item = Candidate>, arrived: &Arrived<'_>, winner: Option<&str>) -> Vec<NearView> {
+    let mut near: Vec<_> = candidates
+        .filter(|candidate| Some(candidate.name.as_str()) != winner)
+        .map(|candidate| (lacks(&candidate.matcher, arrived), candidate))
+        .filter(|(lacks, _)| is_close(lacks))
+        .collect();
+    near.sort_by_cached_key(|(lacks, candidate)| (lacks.clone(), rank(&candidate.matcher), candidate.name.clone()));
+    near.sort_by_key(|(lacks, _)| lacks.len());
+    let view = |(lacks, candidate): (Vec<super::near::Lack>, Candidate)| {
+        let Candidate { name, matcher, readiness } = candidate;
+        let mut words: Vec<&str> = lacks.iter().map(|lack| lack.name()).collect();
+        let mut text = match lacks.is_empty() {
+            true => format!("{name} matches too"),
+            false => wants(&name, &matcher, &lacks),
+        };
+        match (&readiness, winner) {
+            (Readiness::Disabled, _) => {
+                words.push("enabled");
+                text += ", and is switched off";
+            }
+            (Readiness::Waiting(why), _) => {
+                words.push("ready");
+                text += &format!(", and waits: {why}");
+            }
+            (Readiness::Ready, Some(winner)) if lacks.is_empty() => {
+                words.push("specificity");
+                text += &format!(", and {winner} is more specific");
+            }
+            (Readiness::Ready, _) => {}
+        }
+        NearView { rule: name, lacks: words.join(","), text }
+    };
+    near.into_iter().take(MOST_NEAR).map(view).collect()
+}

@@ -1,0 +1,292 @@
+//! Each fault by itself, and several at once: what stands first, and what fixes it.
+
+use std::time::Duration;
+
+use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
+
+use super::{
+    super::{
+        super::{
+            active::{OutputReading, Reading},
+            traffic::Finding,
+        },
+        facts::{Flow, OutputFacts},
+    },
+    *,
+};
+use crate::{
+    control::protocol::MembershipView,
+    rules::rule::{Match, Output, Ports, Prefix, Rule, Source, Ttl, Vlan},
+};
+
+fn interface(name: &str) -> InterfaceFacts {
+    InterfaceFacts {
+        name: name.into(),
+        link: Link::Up,
+        mtu: 1500,
+        xdp: "driver".into(),
+        xsk: "copy".into(),
+        ..InterfaceFacts::default()
+    }
+}
+
+/// A rule on eth0 that sends to eth1 and eth2, idle, and all is well.
+fn facts() -> Facts {
+    let output = |interface: &str| Output {
+        name: None,
+        interface: interface.into(),
+        group: None,
+        port: None,
+        source: Source::Interface,
+        ttl: Ttl::Decrement,
+        dscp: None,
+        vlan: Vlan::None,
+    };
+    let matcher = Match {
+        interface: "eth0".into(),
+        group: Prefix::host([239, 1, 1, 1].into()),
+        ports: Ports::Exact(5001),
+        source: Prefix::ANY,
+        vlan: None,
+    };
+    let rule = Rule {
+        name: "feed".into(),
+        matcher,
+        outputs: vec![output("eth1"), output("eth2")],
+        stall_after: None,
+        description: None,
+        enabled: true,
+    };
+    let facts = |at: usize, name: &str| OutputFacts {
+        label: format!("output {at} ({name})"),
+        interface: interface(name),
+        lack: None,
+    };
+    let joined = MembershipView {
+        interface: "eth0".into(),
+        group: Some([239, 1, 1, 1].into()),
+        state: "joined".into(),
+        ..MembershipView::default()
+    };
+    Facts {
+        rule,
+        state: RuleState::Idle,
+        waiting: None,
+        silence: None,
+        ingress: interface("eth0"),
+        outputs: vec![facts(1, "eth1"), facts(2, "eth2")],
+        memberships: vec![joined],
+        membership_warning: None,
+        reading: Reading::default(),
+        finding: None,
+        stronger: Vec::new(),
+    }
+}
+
+fn flow() -> Flow {
+    Flow {
+        interface: "eth0".into(),
+        vlan: None,
+        source: [10, 0, 0, 5].into(),
+        group: [239, 1, 1, 1].into(),
+        port: Some(5001),
+        verdict: Verdict::PassNoRule,
+        is_unicast: false,
+        packets: 400,
+    }
+}
+
+/// `packets` that every output sends.
+fn passing(packets: u64) -> Watched {
+    let output = OutputReading { offered: packets, sent: packets, ..OutputReading::default() };
+    let added = Reading {
+        matched_packets: packets,
+        matched_bytes: packets * 1014,
+        outputs: vec![output; 2],
+        ..Reading::default()
+    };
+    Watched { seconds: 2.0, added, ..Watched::default() }
+}
+
+fn arriving(flow: Flow) -> Watched {
+    Watched { flows: vec![flow], ..passing(0) }
+}
+
+/// The first finding: its text and its fix; and how many problems there are.
+fn first(facts: &Facts, watched: Option<&Watched>) -> (String, Option<String>, usize) {
+    let explained = judge(facts, watched);
+    let problems = explained.findings.iter().filter(|finding| finding.result == CheckResult::Problem).count();
+    let first = &explained.findings[0];
+    (first.text.clone(), first.fix.clone(), problems)
+}
+
+#[track_caller]
+fn finds(facts: &Facts, watched: Option<&Watched>, text: &str, fix: Option<&str>) {
+    let (found, command, problems) = first(facts, watched);
+    assert!(found.contains(text), "{found:?} does not say {text:?}");
+    assert_eq!(command.as_deref(), fix, "{found}");
+    assert!(problems > 0);
+}
+
+#[test]
+fn what_is_well_is_no_problem() {
+    let well = Facts { state: RuleState::Active, ..facts() };
+    let explained = judge(&well, Some(&passing(400)));
+    assert!(!explained.has_problem(), "{explained:?}");
+    let checks: Vec<&str> = explained.findings.iter().map(|finding| finding.check.as_str()).collect();
+    assert_eq!(
+        checks,
+        ["rule", "ingress", "xdp", "membership", "arrival", "worker", "output", "output", "output", "output"]
+    );
+    // A stream of few packets.
+    let slow = Facts { silence: Some(Duration::from_secs(4)), ..well };
+    assert!(!judge(&slow, Some(&passing(0))).has_problem());
+}
+
+#[test]
+fn near_misses() {
+    let flows: [(Flow, &str, &str); 5] = [
+        (Flow { group: [239, 1, 1, 2].into(), ..flow() }, "the rule wants group 239.1.1.1", "--group 239.1.1.2"),
+        (Flow { port: Some(5002), ..flow() }, "239.1.1.1:5002 from 10.0.0.5 on eth0", "--port 5002"),
+        (Flow { vlan: Some(100), verdict: Verdict::PassVlan, ..flow() }, "in VLAN 100", "--vlan 100"),
+        (Flow { interface: "eth7".into(), ..flow() }, "the rule wants interface eth0", "--in eth7"),
+        (Flow { port: Some(5002), vlan: Some(7), ..flow() }, "wants port 5001 and no VLAN tag", "--port 5002 --vlan 7"),
+    ];
+    for (flow, text, flags) in flows {
+        finds(&facts(), Some(&arriving(flow)), text, Some(&format!("mcrctl rule set feed {flags}")));
+    }
+    let mut ssm = facts();
+    ssm.rule.matcher.source = Prefix::host([10, 0, 0, 9].into());
+    finds(&ssm, Some(&arriving(flow())), "wants source 10.0.0.9", Some("mcrctl rule set feed --source 10.0.0.5"));
+    let mut tagged = facts();
+    tagged.rule.matcher.vlan = Some(100);
+    finds(&tagged, Some(&arriving(flow())), "wants VLAN 100", Some("mcrctl rule set feed --vlan none"));
+    let fragment = Flow { port: None, verdict: Verdict::PassFragment, ..flow() };
+    finds(&facts(), Some(&arriving(fragment)), "fragments of 239.1.1.1", None);
+    let unicast = Flow { is_unicast: true, ..flow() };
+    finds(&facts(), Some(&arriving(unicast)), "another host's Ethernet address", None);
+    // Of two, the one of the rule's own group.
+    let other = Flow { group: [239, 9, 9, 9].into(), packets: 9999, ..flow() };
+    let both = Watched { flows: vec![other, Flow { port: Some(5002), ..flow() }], ..passing(0) };
+    finds(&facts(), Some(&both), "wants port 5001", Some("mcrctl rule set feed --port 5002"));
+    // Far from it: nothing arrives.
+    let far = Flow { group: [239, 9, 9, 9].into(), port: Some(1), ..flow() };
+    finds(&facts(), Some(&arriving(far)), "no packet of 239.1.1.1:5001 arrives on eth0", None);
+}
+
+#[test]
+fn the_rule_itself_and_its_ingress() {
+    let off = Facts { state: RuleState::Disabled, waiting: Some(String::new()), ..facts() };
+    assert!(is_certain(&off));
+    finds(&off, None, "switched off", Some("mcrctl rule enable feed"));
+    let waiting = Facts { state: RuleState::Waiting, waiting: Some("no interface eth0".into()), ..facts() };
+    finds(&waiting, None, "waits: no interface eth0", None);
+    let down = InterfaceFacts { link: Link::Down, ..interface("eth0") };
+    let down = Facts { ingress: down, state: RuleState::Degraded, ..facts() };
+    assert!(is_certain(&down));
+    finds(&down, None, "eth0 is down", Some("ip link set dev eth0 up"));
+    let bare = Facts { ingress: InterfaceFacts { link: Link::NoCarrier, ..interface("eth0") }, ..facts() };
+    finds(&bare, Some(&passing(0)), "eth0 has no carrier", None);
+    let stolen = Watched { stronger: vec!["b".into()], ..passing(0) };
+    finds(&facts(), Some(&stolen), "rule b is more specific and takes the packets", None);
+}
+
+#[test]
+fn memberships() {
+    let warning = "eth0: groups in VLAN 100 are not joined: the host has no interface there to ask by; `ip link add link eth0 name eth0.100 type vlan id 100 && ip link set dev eth0.100 up`, or so";
+    let lacking = Facts { membership_warning: Some(warning.into()), ..facts() };
+    let fix = "ip link add link eth0 name eth0.100 type vlan id 100 && ip link set dev eth0.100 up";
+    finds(&lacking, Some(&passing(0)), "VLAN 100 are not joined", Some(fix));
+    let mut failed = facts();
+    failed.memberships[0].state = "failed: no buffer space".into();
+    finds(&failed, Some(&passing(0)), "could not join 239.1.1.1 on eth0: failed: no buffer space", None);
+    let mut prefix = facts();
+    prefix.rule.matcher.group = Prefix { address: [239, 0, 0, 0].into(), length: 8 };
+    prefix.memberships[0].group = None;
+    finds(&prefix, Some(&passing(0)), "static multicast-router port", None);
+}
+
+#[test]
+fn outputs_by_reason() {
+    let dropping = |reason: OutputDrop| {
+        let mut watched = passing(400);
+        watched.added.outputs[0].sent = 0;
+        watched.added.outputs[0].dropped[reason as usize] = 400;
+        watched
+    };
+    let degraded = || Facts { state: RuleState::Degraded, ..facts() };
+    finds(
+        &degraded(),
+        Some(&dropping(OutputDrop::TtlExpired)),
+        "output 1 (eth1) drops all of its packets, 400 (ttl_expired)",
+        Some("mcrctl rule set feed --out eth1,ttl=64 --out eth2"),
+    );
+    let mut small = degraded();
+    small.outputs[0].interface.mtu = 900;
+    finds(&small, Some(&dropping(OutputDrop::TooBig)), "MTU of eth1, 900", Some("ip link set dev eth1 mtu 1500"));
+    finds(&degraded(), Some(&dropping(OutputDrop::TxRingFull)), "more slowly", None);
+    // What was found before, while nothing comes now.
+    let known = Facts { finding: Some(Finding::NothingSent(1, OutputDrop::TooBig)), ..degraded() };
+    finds(
+        &known,
+        Some(&passing(0)),
+        "output 2 (eth2) drops the last packets (too_big)",
+        Some("ip link set dev eth2 mtu 1500"),
+    );
+    let healed = judge(&known, Some(&passing(400)));
+    assert!(!healed.has_problem(), "what is sent now counts: {healed:?}");
+    let mut down = degraded();
+    down.outputs[1].interface.link = Link::Down;
+    finds(&down, Some(&passing(400)), "eth2 is down: output 2 (eth2) sends nothing", Some("ip link set dev eth2 up"));
+    let mut bare = degraded();
+    bare.outputs[1].interface.link = Link::NoCarrier;
+    finds(&bare, Some(&passing(400)), "eth2 has no carrier", None);
+    let mut lost = degraded();
+    lost.outputs[0].lack = Some("eth1 has no IPv4 address to send from".into());
+    let fix = "mcrctl rule set feed --out eth1,source=keep --out eth2";
+    finds(&lost, Some(&passing(400)), "eth1 has no IPv4 address", Some(fix));
+    let mut gone = degraded();
+    gone.outputs[0].interface =
+        InterfaceFacts { name: "eth1".into(), absent: Some("no interface eth1".into()), ..InterfaceFacts::default() };
+    gone.outputs[0].lack = Some("no interface eth1".into());
+    finds(&gone, Some(&passing(400)), "no interface eth1: output 1 (eth1) sends nothing", None);
+}
+
+#[test]
+fn what_workers_drop() {
+    for (reason, text) in [
+        (RuleDrop::Malformed, "checksum"),
+        (RuleDrop::MartianSource, "source"),
+        (RuleDrop::Oversize, "longer than a frame"),
+        (RuleDrop::RxRing, "RX ring"),
+    ] {
+        let mut watched = passing(0);
+        watched.added.matched_packets = 400;
+        watched.added.dropped[reason as usize] = 400;
+        finds(&facts(), Some(&watched), text, None);
+        let before = Facts { finding: Some(Finding::AllDropped(reason)), state: RuleState::Degraded, ..facts() };
+        finds(&before, Some(&passing(0)), text, None);
+    }
+}
+
+#[test]
+fn several_causes_each_stand_there_and_the_root_first() {
+    let mut facts = facts();
+    facts.outputs[0].interface.link = Link::Down;
+    facts.outputs[1].interface.link = Link::NoCarrier;
+    facts.membership_warning = Some("eth0: 239.1.1.1 is not joined: no buffer space".into());
+    let watched = arriving(Flow { port: Some(5002), ..flow() });
+    let explained = judge(&facts, Some(&watched));
+    let problems: Vec<&str> =
+        explained.findings.iter().filter(|f| f.result == CheckResult::Problem).map(|f| f.check.as_str()).collect();
+    assert_eq!(problems, ["arrival", "membership", "output", "output"], "{explained:?}");
+}
+
+#[test]
+fn commands_that_can_be_run_are_found() {
+    assert_eq!(command_in("x; `ip link set eth1 up`").as_deref(), Some("ip link set eth1 up"));
+    assert_eq!(command_in("`ip addr add ADDRESS/LEN dev eth1`"), None);
+    assert_eq!(command_in("look at `ip -s link show eth1`"), None);
+    assert_eq!(command_in("rejoin = `30s`"), None);
+    assert_eq!(command_in("nothing"), None);
+}

@@ -1,0 +1,140 @@
+//! Whether each output sends what it is offered.
+
+use mcr_common::counter::OutputDrop;
+
+use super::{
+    super::traffic::Finding,
+    facts::{Facts, OutputFacts, Watched},
+    judge::{Judged, command_in, link, ok, problem, rank, rate},
+};
+use crate::{
+    doctor::quoted,
+    rules::{
+        rule::{Output, Rule, Source, Ttl},
+        spec::OutputSpec,
+    },
+};
+
+/// Ethernet header of the matched bytes.
+const HEADER: u64 = 14;
+/// TTL that the fix gives.
+const TTL: u8 = 64;
+
+/// Judges each output.
+pub fn judge(facts: &Facts, watched: Option<&Watched>) -> Vec<Judged> {
+    facts.outputs.iter().enumerate().flat_map(|(at, output)| one(facts, watched, at, output)).collect()
+}
+
+fn one(facts: &Facts, watched: Option<&Watched>, at: usize, output: &OutputFacts) -> Vec<Judged> {
+    let label = &output.label;
+    if output.interface.absent.is_none()
+        && let Some(why) = &output.lack
+    {
+        let keep = set_output(&facts.rule, at, |output| output.source = Source::Keep);
+        return vec![problem(rank::OUTPUT, "output", label, format!("{label} waits: {why}"), Some(keep))];
+    }
+    let mut linked = link(rank::OUTPUT, "output", &output.interface, &format!("{label} sends nothing"));
+    linked.finding.place.clone_from(label);
+    if linked.rank == rank::OUTPUT {
+        return vec![linked];
+    }
+    let known = match facts.finding {
+        Some(Finding::NothingSent(place, reason)) if place == at => Some(reason),
+        _ => None,
+    };
+    let added = watched.and_then(|watched| watched.added.outputs.get(at)).copied().unwrap_or_default();
+    let mut judged = vec![linked];
+    for reason in OutputDrop::ALL {
+        let count = added.dropped[*reason as usize];
+        // What was found before the watch counts where nothing has shown otherwise since.
+        if count == 0 && (known != Some(*reason) || added.sent > 0) {
+            continue;
+        }
+        let (why, fix) = remedy(*reason, facts, watched, at, output);
+        let what = match (count, added.sent) {
+            (0, _) => "drops the last packets".to_owned(),
+            (count, 0) => format!("drops all of its packets, {count}"),
+            (count, _) => format!("drops {count} of {} packets", added.offered),
+        };
+        let text = format!("{label} {what} ({}): {why}", reason.name());
+        judged.push(problem(rank::LOSS, "output", label, text, fix));
+    }
+    if judged.len() == 1
+        && let Some(watched) = watched.filter(|_| added.sent > 0)
+    {
+        let text = format!("{label} sends {}", rate(added.sent, watched));
+        judged.push(ok("output", label, text));
+    }
+    judged
+}
+
+/// Why, and the command that fixes it.
+fn remedy(
+    reason: OutputDrop,
+    facts: &Facts,
+    watched: Option<&Watched>,
+    at: usize,
+    output: &OutputFacts,
+) -> (String, Option<String>) {
+    let name = &output.interface.name;
+    match reason {
+        OutputDrop::TtlExpired => {
+            let fix = set_output(&facts.rule, at, |output| output.ttl = Ttl::Set(TTL));
+            ("the TTL of the packets ends here; raise the sender's TTL, or set one at the output".to_owned(), Some(fix))
+        }
+        OutputDrop::TooBig => {
+            let mean = watched.map_or(0, |watched| {
+                watched.added.matched_bytes.div_ceil(watched.added.matched_packets.max(1)).saturating_sub(HEADER)
+            });
+            let needed = u64::from(facts.ingress.mtu).max(mean);
+            (
+                format!(
+                    "the packets are longer than the MTU of {name}, {}; raise it, or let the sender send shorter ones",
+                    output.interface.mtu
+                ),
+                Some(format!("ip link set dev {} mtu {needed}", quoted(name))),
+            )
+        }
+        OutputDrop::NoFrame => ("no frame is free; raise `frames` in [limits] and restart mcrd".to_owned(), None),
+        OutputDrop::TxRingFull => {
+            (format!("{name} sends more slowly than packets come; see `ip -s link show {name}`"), None)
+        }
+        OutputDrop::TxRefused => {
+            (format!("the kernel refuses to send on {name}; see `ip -s link show {name}` and its carrier"), None)
+        }
+        OutputDrop::LinkDown => {
+            (format!("{name} was down"), command_in(&format!("`ip link set dev {} up`", quoted(name))))
+        }
+        OutputDrop::NoSource => {
+            let fix = set_output(&facts.rule, at, |output| output.source = Source::Keep);
+            (format!("{name} has no IPv4 address to send from; add one, or keep the sender's"), Some(fix))
+        }
+    }
+}
+
+/// The command that changes one output and repeats the others.
+fn set_output(rule: &Rule, at: usize, change: impl FnOnce(&mut Output)) -> String {
+    let mut outputs = rule.outputs.clone();
+    if let Some(output) = outputs.get_mut(at) {
+        change(output);
+    }
+    let words: Vec<String> = outputs.iter().map(|output| format!("--out {}", quoted(&words(output)))).collect();
+    format!("mcrctl rule set {} {}", quoted(&rule.name), words.join(" "))
+}
+
+/// An output as `--out` takes it, without what is so by default.
+fn words(output: &Output) -> String {
+    let OutputSpec { name, interface, group, port, source, ttl, dscp, vlan } = output.into();
+    let text = |value: Option<crate::rules::spec::Scalar>| value.map(|value| value.to_string());
+    let parts = [
+        ("name", name),
+        ("group", group),
+        ("port", text(port)),
+        ("source", source.filter(|source| source != "interface")),
+        ("ttl", text(ttl).filter(|ttl| ttl != "decrement")),
+        ("dscp", text(dscp)),
+        ("vlan", text(vlan).filter(|vlan| vlan != "none")),
+    ];
+    let given = parts.into_iter().filter_map(|(key, value)| Some(format!(",{key}={}", value?)));
+    given.fold(interface, |line, part| line + &part)
+}

@@ -1,0 +1,143 @@
+//! What the program has recorded, by names, and the rule that is nearest to it. Pure.
+
+use mcr_common::{counter::Verdict, flow::Vlan, unmatched::UnmatchedKey};
+
+use super::{
+    facts::Flow,
+    near::{Lack, is_close, lacks, rank, wants},
+};
+use crate::{control::protocol::UnmatchedFlow, kernel::unmatched::Flows, rules::rule::Match};
+
+/// A rule that a packet may be near to.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// What it matches.
+    pub matcher: Match,
+    /// Whether it matches now.
+    pub readiness: Readiness,
+}
+
+/// Whether a rule is in the kernel's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is.
+    Ready,
+    /// It is switched off.
+    Disabled,
+    /// It waits, for this.
+    Waiting(String),
+}
+
+/// The flows of interfaces that have a name here.
+pub fn flows(recorded: &Flows, names: &[(u32, String)]) -> Vec<Flow> {
+    let named = |(key, packets): (&UnmatchedKey, &u64)| {
+        let (_, name) = names.iter().find(|(ifindex, _)| *ifindex == key.ifindex)?;
+        let verdict = *Verdict::ALL.get(usize::from(key.verdict))?;
+        Some(Flow {
+            interface: name.clone(),
+            vlan: (key.vlan != Vlan::UNTAGGED).then(|| key.vlan.bits()),
+            source: key.source.into(),
+            group: key.group.into(),
+            port: (key.port != 0).then_some(key.port),
+            verdict,
+            is_unicast: key.is_unicast != 0,
+            packets: *packets,
+        })
+    };
+    // One flow may have been passed on for several reasons, while rules changed.
+    let mut flows: Vec<Flow> = recorded.iter().filter_map(named).collect();
+    flows.sort_by(|a, b| {
+        let key = |flow: &Flow| (flow.interface.clone(), flow.vlan, flow.source, flow.group, flow.port);
+        key(a).cmp(&key(b))
+    });
+    flows
+}
+
+/// A flow, and what the nearest rule lacks.
+pub fn view(flow: Flow, candidates: &[Candidate]) -> UnmatchedFlow {
+    let near = nearest(&flow, candidates);
+    let Flow { interface, vlan, source, group, port, packets, .. } = flow;
+    UnmatchedFlow { interface, vlan, source, group, port, packets, near }
+}
+
+fn nearest(flow: &Flow, candidates: &[Candidate]) -> Option<String> {
+    let arrived = flow.arrived();
+    let close = candidates.iter().filter_map(|candidate| {
+        let lacks = lacks(&candidate.matcher, &arrived);
+        is_close(&lacks).then_some((lacks, candidate))
+    });
+    // Of the flow's own group first, then what lacks least, then the most specific.
+    let (lacks, candidate) = close.min_by_key(|(lacks, candidate)| {
+        (lacks.contains(&Lack::Group), lacks.len(), rank(&candidate.matcher), &candidate.name)
+    })?;
+    let name = &candidate.name;
+    Some(match (&candidate.readiness, flow.verdict) {
+        _ if !lacks.is_empty() => wants(name, &candidate.matcher, &lacks),
+        (Readiness::Disabled, _) => format!("{name} is switched off"),
+        (Readiness::Waiting(why), _) => format!("{name} waits: {why}"),
+        (Readiness::Ready, Verdict::PassFragment) => format!("{name} matches no fragments: they carry no ports"),
+        (Readiness::Ready, Verdict::PassUnservedQueue) => format!("{name} matches, and no socket serves the queue"),
+        (Readiness::Ready, _) if flow.is_unicast => format!("{name} wants frames for the interface's own address"),
+        (Readiness::Ready, _) => format!("{name} matches by now"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::rule::{Ports, Prefix};
+
+    fn candidate(name: &str, vlan: Option<u16>, source: Prefix) -> Candidate {
+        let group = Prefix::host([239, 1, 1, 1].into());
+        let matcher = Match { interface: "eth0".into(), group, ports: Ports::Exact(5001), source, vlan };
+        Candidate { name: name.into(), matcher, readiness: Readiness::Ready }
+    }
+
+    fn flow() -> Flow {
+        Flow {
+            interface: "eth0".into(),
+            vlan: None,
+            source: [10, 0, 0, 5].into(),
+            group: [239, 1, 1, 1].into(),
+            port: Some(5001),
+            verdict: Verdict::PassVlan,
+            is_unicast: false,
+            packets: 7,
+        }
+    }
+
+    #[test]
+    fn the_nearest_rule_says_what_it_wants() {
+        let s1 = candidate("s1", Some(100), Prefix::ANY);
+        assert_eq!(nearest(&flow(), std::slice::from_ref(&s1)).as_deref(), Some("s1 wants VLAN 100"));
+        let s2 = candidate("s2", None, Prefix::host([10, 0, 0, 6].into()));
+        assert_eq!(nearest(&flow(), &[s1.clone(), s2]).as_deref(), Some("s2 wants source 10.0.0.6"), "more specific");
+        let other = Flow { group: [239, 7, 7, 7].into(), port: Some(9), ..flow() };
+        assert_eq!(nearest(&other, std::slice::from_ref(&s1)), None);
+        let fits = Flow { vlan: Some(100), ..flow() };
+        let off = Candidate { readiness: Readiness::Disabled, ..s1.clone() };
+        assert_eq!(nearest(&fits, &[off]).as_deref(), Some("s1 is switched off"));
+        let fragment = Flow { port: None, verdict: Verdict::PassFragment, ..fits };
+        assert!(nearest(&fragment, &[s1]).is_some_and(|near| near.contains("fragments")));
+    }
+
+    #[test]
+    fn interfaces_are_named() {
+        let key = UnmatchedKey {
+            ifindex: 3,
+            source: 0x0a00_0005,
+            group: 0xef01_0101,
+            port: 0,
+            vlan: Vlan::tagged(7),
+            verdict: Verdict::PassFragment as u8,
+            is_unicast: 0,
+            reserved: 0,
+        };
+        let recorded = Flows::from([(key, 4), (UnmatchedKey { ifindex: 9, ..key }, 1)]);
+        let flows = flows(&recorded, &[(3, "eth0".into())]);
+        assert_eq!(flows.len(), 1, "an interface that is gone has no name");
+        assert_eq!((flows[0].vlan, flows[0].port, flows[0].packets), (Some(7), None, 4));
+    }
+}
