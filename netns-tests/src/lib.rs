@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod deadline;
 pub mod process;
 pub mod programs;
+pub mod terminal;
 pub mod threads;
 
 pub mod apt;
@@ -21,6 +22,7 @@ pub mod smcroute;
 
 pub mod connection;
 pub mod daemon;
+pub mod capture;
 pub mod doctor;
 
 pub mod igmp;

@@ -88,6 +88,12 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The VLAN of what it sends: its ID or `keep`; absent for untagged.
+    #[serde(default)]
+    pub vlan: Option<serde_json::Value>,
     /// Egress interface.
     pub interface: String,
     /// New group.

@@ -14,6 +14,8 @@ pub struct Thread {
     pub nice: i32,
     /// The CPUs that it may run on, as `taskset -c` takes them.
     pub cpus: String,
+    /// How long it has run.
+    pub ran: Duration,
     /// How long it has waited for a CPU that another had.
     pub waited: Duration,
 }
@@ -32,12 +34,17 @@ pub fn of(pid: Pid) -> Result<Vec<Thread>> {
         // proc_pid_stat(5): nice is field 19; the name, field 2, is in parentheses.
         let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
         let nice = fields.split_whitespace().nth(16).context("no nice value in stat")?.parse()?;
+        // Documentation/scheduler/sched-stats.rst: time on a CPU, time waiting for one.
+        let time = |at| -> Result<Duration> {
+            let text = schedstat.split(' ').nth(at).context("no time in schedstat")?;
+            Ok(Duration::from_nanos(text.parse()?))
+        };
         threads.push(Thread {
             name: field("Name:").context("no name")?.to_owned(),
             nice,
             cpus: field("Cpus_allowed_list:").context("no CPUs")?.to_owned(),
-            // Documentation/scheduler/sched-stats.rst: time on a CPU, time waiting for one.
-            waited: Duration::from_nanos(schedstat.split(' ').nth(1).context("no time in schedstat")?.parse()?),
+            ran: time(0)?,
+            waited: time(1)?,
         });
     }
     Ok(threads)

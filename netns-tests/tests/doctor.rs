@@ -176,7 +176,7 @@ fn none_named() -> Result<()> {
     let report = examine(network.relay(), &[])?;
     let interfaces: Vec<&str> = report.interfaces.iter().map(|interface| interface.name.as_str()).collect();
     assert_eq!(interfaces, ["v1", "v2"]);
-    assert_eq!((report.severity("daemon"), report.severity("mtu")), ("ok", "ok"));
+    assert_eq!((report.severity("daemon"), report.severity("mtu")), ("note", "ok"));
     network.relay().ip_batch("link set v1 down\nlink set v2 down\n")?;
     assert_eq!(examine(network.relay(), &[])?.severity("interfaces"), "note");
     Ok(())
@@ -280,7 +280,7 @@ fn without_privileges_nothing_counts_as_in_order_that_was_not_looked_at() -> Res
     };
     let report = as_nobody(Path::new(NOBODY), "v1")?;
     let finding = report.find("capabilities");
-    assert_eq!(finding.severity, "warning");
+    assert_eq!(finding.severity, "problem");
     for name in ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF", "CAP_SYS_ADMIN"] {
         ensure!(finding.found.contains(name), "{finding:?}");
     }

@@ -51,7 +51,10 @@ fn ask(namespace: &Namespace, request: &str) -> Result<String> {
 }
 
 fn scrape(namespace: &Namespace) -> Result<String> {
-    let answer = ask(namespace, "GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")?;
+    let answer = ask(
+        namespace,
+        "GET /metrics HTTP/1.1\r\nHost: relay\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
+    )?;
     ensure!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("# EOF\n"), "{answer}");
     Ok(answer)
 }
@@ -93,22 +96,31 @@ fn what_is_answered() -> Result<()> {
         ("GET http://relay/metrics", 200, true),
         ("HEAD /metrics", 200, false),
         ("HEAD /metrics?a=b&c", 200, false),
+        ("GET /healthz", 200, false),
+        ("HEAD /healthz", 200, false),
         ("GET /", 404, false),
         ("GET /metrics/more", 404, false),
         ("POST /metrics", 405, false),
+        ("POST /healthz", 405, false),
         ("DELETE /metrics", 405, false),
     ] {
         for version in ["1.0", "1.1"] {
-            let answer =
-                ask(network.relay(), &format!("{request} HTTP/{version}\r\nHost: relay\r\nConnection: close\r\n\r\n"))?;
+            let headers = "Host: relay\r\nAccept: application/openmetrics-text\r\nConnection: close";
+            let answer = ask(network.relay(), &format!("{request} HTTP/{version}\r\n{headers}\r\n\r\n"))?;
             let found = answer.split(' ').nth(1).context("no status")?;
             assert_eq!(found, status.to_string(), "{request}: {answer}");
             assert_eq!(answer.contains("# EOF"), is_whole, "{request}: {answer}");
+            assert_eq!(
+                answer.to_lowercase().contains("\r\nallow: get, head\r\n"),
+                status == 405,
+                "{request}: {answer}"
+            );
+            ensure!(status != 404 || answer.contains("/metrics"), "{request}: {answer}");
         }
     }
     // Who has sent all that it will send gets its answer too.
     let mut half = connect(network.relay())?;
-    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\n\r\n")?;
+    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nAccept: application/openmetrics-text\r\n\r\n")?;
     half.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
     half.read_to_string(&mut answer)?;

@@ -85,7 +85,6 @@ fn names_that_cannot_be_used() -> Result<()> {
     for (name, code, why) in [
         ("uplink", 1, "is an alternative name (altname) of v1; write v1"),
         ("tun0", 1, "has no Ethernet (link/none)"),
-        ("lo", 1, "has no Ethernet (link/loopback)"),
         ("v1@if2", 2, "write v1"),
         ("v2:", 2, "write v2"),
         ("v2:0", 2, "write v2"),
@@ -105,6 +104,13 @@ fn names_that_cannot_be_used() -> Result<()> {
             ensure!(refused.stderr.contains(why), "{}", refused.told());
         }
     }
+    for (ingress, egress) in [("lo", "v2"), ("v1", "lo")] {
+        let refused = daemon.ctl(&rules::streams(1, ingress, egress)[0].add())?.exited(2)?;
+        ensure!(refused.stderr.contains("the loopback interface cannot be used"), "{}", refused.told());
+    }
+    let mut doctor = relay.command(programs::path("mcrctl")?);
+    let doctor = finish(doctor.args(["doctor", "lo"]))?.exited(1)?;
+    ensure!(doctor.stdout.contains("loopback"), "{}", doctor.told());
     assert_eq!(daemon.stats()?.rules.len(), 0);
     Ok(())
 }

@@ -118,7 +118,7 @@ fn bytes<'a>(frames: impl Iterator<Item = &'a Frame>) -> usize {
 /// What is said once for a rule: that packets expire, that fragments are passed.
 fn said(number: u8, row: &Row, log: &str, problems: &mut String) {
     let lines = |rule: &str, what: &str| log.lines().filter(|line| line.contains(rule) && line.contains(what)).count();
-    let expired = lines(&format!("rule {}", rule_name(number, 0)), "(ttl_expired)");
+    let expired = lines(&format!("rule {}", rule_name(number, 0)), "and are dropped (ttl_expired)");
     if expired != usize::from(row.dropped.contains_key("ttl_expired")) {
         tell(problems, format_args!("  said {expired} times that packets expire"));
     }
