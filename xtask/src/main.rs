@@ -5,6 +5,7 @@ mod bpf;
 mod build;
 mod check;
 mod demo;
+mod picture;
 mod root;
 mod run;
 mod setup;
@@ -34,6 +35,11 @@ enum Action {
         #[arg(long)]
         soak: bool,
     },
+    /// Draw the screen of `mcrctl top` anew: docs/charts/top.svg
+    Picture,
+    /// What `picture` becomes, as root
+    #[command(hide = true)]
+    PictureAsRoot,
     /// Run every test; those that need a rate run last, alone
     Test(test::Args),
     /// Check format, lints, documentation, licences and advisories
@@ -54,7 +60,7 @@ fn main() -> ExitCode {
 
 fn act(action: Action) -> anyhow::Result<()> {
     // The demonstration is started by `run`, which has looked.
-    if !matches!(action, Action::Setup(_) | Action::Demo { .. }) {
+    if !matches!(action, Action::Setup(_) | Action::Demo { .. } | Action::PictureAsRoot) {
         setup::ensure()?;
     }
     match action {
@@ -62,6 +68,8 @@ fn act(action: Action) -> anyhow::Result<()> {
         Action::Build(args) => build::run(&args),
         Action::Run(args) => run::run(args),
         Action::Demo { soak } => demo::demo(soak),
+        Action::Picture => picture::run(),
+        Action::PictureAsRoot => picture::take(),
         Action::Test(args) => test::run(&args),
         Action::Check => check::run(),
         Action::Bench(args) => bench::run(args),

@@ -40,6 +40,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("ethtool", &["ethtool"]),
     ("socat", &["socat"]),
     ("tcpdump", &["tcpdump"]),
+    ("tshark", &["tshark"]),
     ("bpftool", &["bpftool", "linux-tools-common linux-tools-generic"]),
     ("ps", &["procps"]),
     ("ping", &["iputils-ping"]),
@@ -49,6 +50,9 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("iptables-nft", &["iptables"]),
     ("ffmpeg", &["ffmpeg"]),
     ("ffprobe", &["ffmpeg"]),
+    // What reads metrics.
+    ("prometheus", &["prometheus"]),
+    ("promtool", &["prometheus"]),
     // For virtual machines: the emulator, what is in the guest, and what unpacks kernels and their modules.
     ("qemu-system-x86_64", &["qemu-system-x86"]),
     ("busybox", &["busybox-static"]),
@@ -64,6 +68,9 @@ const BENCH_PROGRAMS: &[(&str, &[&str])] = &[("taskset", &["util-linux"])];
 /// C headers, and their packages.
 const HEADERS: &[(&str, &str)] = &[("libelf.h", "libelf-dev"), ("zlib.h", "zlib1g-dev")];
 
+/// Modules of the system's Python, and their packages.
+const PYTHON: &[(&str, &str)] = &[("prometheus_client/openmetrics/parser.py", "python3-prometheus-client")];
+
 /// All that is needed, with its state.
 pub fn take() -> Vec<Item> {
     let mut items = rust_items();
@@ -73,6 +80,14 @@ pub fn take() -> Vec<Item> {
         let path = path.into_iter().find(|path| path.is_file());
         let package = || Lack::Packages(vec![(*package).to_owned()]);
         items.push(Item { what: (*name).to_owned(), state: found(path).ok_or_else(package) });
+    }
+    for (module, package) in PYTHON {
+        let path = Path::new("/usr/lib/python3/dist-packages").join(module);
+        let lack = || Lack::Packages(vec![(*package).to_owned()]);
+        items.push(Item {
+            what: (*package).to_owned(),
+            state: found(Some(path).filter(|path| path.is_file())).ok_or_else(lack),
+        });
     }
     items.push(Item { what: "cargo-deny".to_owned(), state: found(program("cargo-deny")).ok_or(Lack::CargoDeny) });
     items
