@@ -20,7 +20,7 @@ use netns_tests::{
 };
 use serde_json::json;
 
-const LOAD: Load = Load { first: rules::SENT, streams: 50, rate: 100_000, size: 256, seconds: 12 };
+const LOAD: Load = Load { first: rules::SENT, streams: 50, rate: 100_000, size: 256, seconds: 24 };
 /// Each is one rule added and one deleted.
 const PAIRS_A_SECOND: u32 = 1_000;
 const SECONDS: u32 = 10;
