@@ -7,7 +7,6 @@ use std::{
 
 use super::reload;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
-use mcr_common::counter::Verdict;
 use serde_json::json;
 
 use super::stats;
@@ -220,17 +219,6 @@ fn membership_text(memberships: &[MembershipView], out: &mut dyn Write) -> io::R
     writeln!(out, "\n{}", table(&["INTERFACE", "MEMBERSHIP", "KIND", "COUNT"], &["COUNT"], rows))
 }
 
-/// What the XDP program decided, packets by verdict for each interface.
-fn verdict_text(interfaces: &[InterfaceStats], out: &mut dyn Write) -> io::Result<()> {
-    let names = Verdict::ALL.iter().map(|verdict| verdict.name());
-    let columns: Vec<&str> = std::iter::once("INTERFACE").chain(names.clone()).collect();
-    let rows = interfaces.iter().map(|interface| {
-        let counts = names.clone().map(|name| interface.verdicts.get(name).copied().unwrap_or(0).to_string());
-        std::iter::once(interface.name.clone()).chain(counts).collect()
-    });
-    writeln!(out, "\n{}", table(&columns, &columns[1..], rows))
-}
-
 fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
@@ -264,7 +252,7 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         ]
     });
     writeln!(out, "\n{}", table(&columns, &["QUEUES", "RX FRAMES", "TX FRAMES"], interfaces))?;
-    verdict_text(&status.interfaces, out)?;
+    writeln!(out, "\n{}", stats::verdicts(&status.interfaces))?;
     let workers = status.workers.iter().map(|worker: &WorkerStats| {
         let queues: Vec<String> = worker.rx_queues.iter().map(ToString::to_string).collect();
         vec![

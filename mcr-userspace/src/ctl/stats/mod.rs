@@ -7,6 +7,8 @@ mod screen;
 mod table;
 mod watch;
 
+pub(super) use table::verdicts;
+
 use std::{io::Write, time::Duration};
 
 use clap::Args;

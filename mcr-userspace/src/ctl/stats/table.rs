@@ -56,7 +56,7 @@ fn rows(rule: &RuleStats) -> Vec<Vec<String>> {
 }
 
 /// What the XDP program decided, under the names that all of mcr uses.
-fn verdicts(interfaces: &[InterfaceStats]) -> String {
+pub fn verdicts(interfaces: &[InterfaceStats]) -> String {
     let names: Vec<&str> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
     let columns: Vec<&str> = ["INTERFACE"].into_iter().chain(names.iter().copied()).collect();
     let row = |interface: &InterfaceStats| {
