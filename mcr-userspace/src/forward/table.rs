@@ -1,8 +1,7 @@
 //! A worker's rules, by slot, and what of them is under way.
 
 use std::{
-    cell::Cell,
-    collections::HashMap,
+    cell::{Cell, OnceCell},
     sync::{Arc, mpsc::Sender},
 };
 
@@ -31,8 +30,10 @@ pub struct Entry {
 pub struct Table {
     slots: Vec<Option<Entry>>,
     /// What the rules match, by slot, as they were typed.
-    matchers: HashMap<u32, Match>,
-    index: FlowIndex,
+    matchers: Vec<Option<Box<Match>>>,
+    /// Made for the first packet that comes without the kernel's word: with most drivers none does. To keep it costs time at changes,
+    /// and most where it grows.
+    index: OnceCell<FlowIndex>,
     /// Slots that are to be forgotten, and who is told then.
     leaving: Vec<(u32, Sender<()>)>,
 }
@@ -40,19 +41,24 @@ pub struct Table {
 impl Table {
     /// Enters a rule.
     pub fn install(&mut self, slot: u32, matcher: Match, rule: Compiled, counters: Arc<RuleCounters>) {
-        self.index.insert(rule.ifindex(), &matcher, flow_value(slot));
-        if self.slots.len() <= slot as usize {
-            self.slots.resize_with(slot as usize + 1, || None);
+        if let Some(index) = self.index.get_mut() {
+            index.insert(rule.ifindex(), &matcher, flow_value(slot));
         }
-        self.matchers.insert(slot, matcher);
-        self.slots[slot as usize] = Some(Entry { rule, counters, under_way: Cell::new(0) });
+        let at = slot as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || None);
+            self.matchers.resize_with(at + 1, || None);
+        }
+        self.matchers[at] = Some(Box::new(matcher));
+        self.slots[at] = Some(Entry { rule, counters, under_way: Cell::new(0) });
     }
 
     /// Forgets a rule as soon as none of its frames is in a TX ring: now, or at a later [`sweep`](Self::sweep).
     pub fn remove(&mut self, slot: u32, done: Sender<()>) {
         if let Some(entry) = self.slots.get(slot as usize).and_then(Option::as_ref) {
-            if let Some(matcher) = self.matchers.remove(&slot) {
-                self.index.remove(entry.rule.ifindex(), &matcher, flow_value(slot));
+            let matcher = self.matchers[slot as usize].take();
+            if let (Some(index), Some(matcher)) = (self.index.get_mut(), matcher) {
+                index.remove(entry.rule.ifindex(), &matcher, flow_value(slot));
             }
             self.leaving.push((slot, done));
             self.sweep();
@@ -80,7 +86,20 @@ impl Table {
     /// The slot of the rule that takes a packet, by the kernel's own lookup: for drivers that carry no metadata.
     #[inline]
     pub fn find(&self, ifindex: u32, datagram: &Datagram) -> Option<u32> {
-        lookup::find(&self.index, ifindex, datagram).map(|value| value.slot)
+        let index = self.index.get_or_init(|| self.indexed());
+        lookup::find(index, ifindex, datagram).map(|value| value.slot)
+    }
+
+    /// The index of all rules that are not leaving.
+    #[cold]
+    fn indexed(&self) -> FlowIndex {
+        let mut index = FlowIndex::default();
+        for (slot, (entry, matcher)) in (0..).zip(self.slots.iter().zip(&self.matchers)) {
+            if let (Some(entry), Some(matcher)) = (entry, matcher) {
+                index.insert(entry.rule.ifindex(), matcher, flow_value(slot));
+            }
+        }
+        index
     }
 
     /// Fetches what [`get`](Self::get) will read.
