@@ -1,5 +1,7 @@
 //! `mcrctl rule`: the requests that the arguments make.
 
+use std::collections::BTreeSet;
+
 use super::{
     cli::{AddArgs, Chosen, RuleArgs, RuleCommand},
     run::{Failure, prefixed},
@@ -94,15 +96,14 @@ fn plausible(change: &RuleSpec) -> RuleSpec {
 /// Those of the rules that names and globs choose.
 pub(super) fn listed(response: Response, patterns: &[String]) -> Result<Response, Failure> {
     let Response::Rules(mut rules) = response else { return Ok(response) };
-    let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).collect();
-    let chosen = glob::matching(patterns, names.iter().map(String::as_str)).map_err(|error| {
+    let names: BTreeSet<String> = rules.iter().map(|rule| rule.name.clone()).collect();
+    let chosen = glob::matching(patterns, &names).map_err(|error| {
         let code = match error {
             GlobError::Invalid(..) => ErrorCode::Invalid,
             GlobError::NotFound(..) => ErrorCode::NotFound,
         };
         prefixed(code, &error.to_string())
     })?;
-    let chosen: std::collections::HashSet<&str> = chosen.into_iter().collect();
-    rules.retain(|rule| chosen.contains(rule.name.as_str()));
+    rules.retain(|rule| chosen.binary_search(&rule.name.as_str()).is_ok());
     Ok(Response::Rules(rules))
 }

@@ -217,7 +217,7 @@ fn edit_of(state: &State, old: &Rule) -> Edit {
 
 /// The names of the rules that patterns choose.
 pub(super) fn chosen(state: &State, patterns: &[String]) -> Result<Vec<String>, Response> {
-    match glob::matching(patterns, state.set.iter().map(|rule| rule.name.as_str())) {
+    match glob::matching(patterns, state.set.by_name()) {
         Ok(names) => Ok(names.into_iter().map(str::to_owned).collect()),
         Err(error) => Err(unchosen(&error)),
     }

@@ -27,6 +27,9 @@ use crate::{
 /// Rules whose changes are named in the log and as events, one by one.
 const MOST_LINES: usize = 10_000;
 
+/// Wrong lines after which the others are not looked at: each may take a search through all names.
+const MOST_ERRORS: usize = 100;
+
 /// The rules as they become, line by line.
 struct Plan {
     rules: BTreeMap<String, Rule>,
@@ -154,6 +157,10 @@ impl State {
         for Operation { line, request } in operations {
             if let Err((code, message)) = plan.apply(line, request) {
                 plan.errors.add(line, code, message);
+                if plan.errors.0.len() >= MOST_ERRORS {
+                    plan.errors.add(line, code, "too many errors; the lines after this are not checked");
+                    break;
+                }
             }
         }
         // Those that no line names first: what clashes with them is told by its line.
@@ -325,7 +332,7 @@ impl Plan {
         if patterns.is_empty() {
             return Err((ErrorCode::Invalid, "name at least one rule".to_owned()));
         }
-        match glob::matching(patterns, self.rules.keys().map(String::as_str)) {
+        match glob::matching(patterns, &self.rules) {
             Ok(names) => Ok(names.into_iter().map(str::to_owned).collect()),
             Err(error @ GlobError::Invalid(..)) => Err((ErrorCode::Invalid, error.to_string())),
             Err(error @ GlobError::NotFound(..)) => Err((ErrorCode::NotFound, error.to_string())),

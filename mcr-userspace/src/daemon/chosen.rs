@@ -43,7 +43,7 @@ impl Shared {
 
 impl State {
     fn chosen(&self, patterns: &[String]) -> Result<Vec<&Rule>, Box<Response>> {
-        let names = matching(patterns, self.set.iter().map(|rule| rule.name.as_str())).map_err(|error| {
+        let names = matching(patterns, self.set.by_name()).map_err(|error| {
             let code = match error {
                 GlobError::Invalid(..) => ErrorCode::Invalid,
                 GlobError::NotFound(..) => ErrorCode::NotFound,

@@ -1,6 +1,6 @@
 //! Rules chosen by their names: `feed-a`, `'ch-*'`, `'court-[12]'`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use glob::{MatchOptions, Pattern};
 
@@ -17,12 +17,41 @@ pub enum GlobError {
     NotFound(String, Option<String>),
 }
 
+/// Names in order, of which one is found without a look at the others: a batch may have a line for each.
+pub trait Names<'a> {
+    /// All names.
+    fn all(&self) -> impl Iterator<Item = &'a str>;
+
+    /// The name that is exactly `text`.
+    fn whole(&self, text: &str) -> Option<&'a str>;
+}
+
+impl<'a, V> Names<'a> for &'a BTreeMap<String, V> {
+    fn all(&self) -> impl Iterator<Item = &'a str> {
+        self.keys().map(String::as_str)
+    }
+
+    fn whole(&self, text: &str) -> Option<&'a str> {
+        self.get_key_value(text).map(|(name, _)| name.as_str())
+    }
+}
+
+impl<'a> Names<'a> for &'a BTreeSet<String> {
+    fn all(&self) -> impl Iterator<Item = &'a str> {
+        self.iter().map(String::as_str)
+    }
+
+    fn whole(&self, text: &str) -> Option<&'a str> {
+        self.get(text).map(String::as_str)
+    }
+}
+
 /// Whether `text` has wildcards: `*`, `?` or `[`.
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// Those of `names` that any of `patterns` matches, each once, in the order of `names`. No pattern matches all names.
+/// The names that any of `patterns` matches, each once and in order. No pattern matches all names.
 ///
 /// A text that is a name as a whole chooses that rule alone. Any other text must have wildcards: `*` matches any text, `?` one
 /// character, `[abc]` and `[a-c]` one of these, `[!abc]` one other.
@@ -30,46 +59,50 @@ pub fn is_pattern(text: &str) -> bool {
 /// # Errors
 ///
 /// A pattern cannot be read, or matches no name. Nothing is chosen then, so that a change applies to all or to none.
-pub fn matching<'a>(patterns: &[String], names: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>, GlobError> {
-    let names: Vec<&str> = names.into_iter().collect();
+pub fn matching<'a>(patterns: &[String], names: impl Names<'a>) -> Result<Vec<&'a str>, GlobError> {
     if patterns.is_empty() {
-        return Ok(names);
+        return Ok(names.all().collect());
     }
-    let known: HashSet<&str> = names.iter().copied().collect();
-    let mut chosen = HashSet::new();
+    let mut chosen = BTreeSet::new();
     for text in patterns {
-        if let Some(name) = known.get(text.as_str()) {
-            chosen.insert(*name);
+        if let Some(name) = names.whole(text) {
+            chosen.insert(name);
             continue;
         }
         let mut matched = Vec::new();
         if is_pattern(text) {
-            let pattern = read(text)?;
-            matched.extend(names.iter().copied().filter(|name| pattern.matches_with(name, MatchOptions::new())));
+            let matches = matcher(text)?;
+            matched.extend(names.all().filter(|name| matches(name)));
         }
         if matched.is_empty() {
-            return Err(GlobError::NotFound(text.clone(), nearest(text, &names)));
+            return Err(GlobError::NotFound(text.clone(), nearest(text, names.all())));
         }
         chosen.extend(matched);
     }
-    Ok(names.into_iter().filter(|name| chosen.contains(name)).collect())
+    Ok(chosen.into_iter().collect())
 }
 
-/// `**` means a path to the crate; in a name it is `*`.
-fn read(text: &str) -> Result<Pattern, GlobError> {
+/// Tells whether a pattern with wildcards matches a name.
+///
+/// # Errors
+///
+/// The pattern cannot be read.
+pub fn matcher(text: &str) -> Result<impl Fn(&str) -> bool, GlobError> {
+    // `**` means a path to the crate; in a name it is `*`.
     let mut single = text.to_owned();
     while single.contains("**") {
         single = single.replace("**", "*");
     }
-    Pattern::new(&single).map_err(|error| GlobError::Invalid(shown(text), error.msg))
+    let pattern = Pattern::new(&single).map_err(|error| GlobError::Invalid(shown(text), error.msg))?;
+    Ok(move |name: &str| pattern.matches_with(name, MatchOptions::new()))
 }
 
 /// The name that was probably meant by a text without wildcards.
-fn nearest(text: &str, names: &[&str]) -> Option<String> {
+fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     if is_pattern(text) {
         return None;
     }
-    let near = names.iter().map(|name| (strsim::jaro_winkler(text, name), *name));
+    let near = names.map(|name| (strsim::jaro_winkler(text, name), name));
     let (likeness, name) = near.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (likeness >= 0.85).then(|| name.to_owned())
 }
@@ -88,20 +121,26 @@ mod tests {
 
     const NAMES: [&str; 6] = ["ch-1", "ch-10", "ch-2", "eth0:239.1.0.0/16:any", "feed-a", "odd[1]"];
 
-    fn chosen(patterns: &[&str]) -> Result<Vec<&'static str>, String> {
+    fn chosen(patterns: &[&str]) -> Result<Vec<String>, String> {
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-        matching(&patterns, NAMES).map_err(|error| error.to_string())
+        let names: BTreeSet<String> = NAMES.map(str::to_owned).into();
+        let chosen = matching(&patterns, &names).map_err(|error| error.to_string())?;
+        Ok(chosen.into_iter().map(str::to_owned).collect())
+    }
+
+    fn named(names: &[&str]) -> Result<Vec<String>, String> {
+        Ok(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
     #[test]
     fn patterns_choose_names_once_in_their_order() {
-        assert_eq!(chosen(&[]), Ok(NAMES.to_vec()));
-        assert_eq!(chosen(&["*"]), Ok(NAMES.to_vec()));
-        assert_eq!(chosen(&["feed-a", "ch-*", "ch-1"]), Ok(vec!["ch-1", "ch-10", "ch-2", "feed-a"]));
-        assert_eq!(chosen(&["ch-?"]), Ok(vec!["ch-1", "ch-2"]));
-        assert_eq!(chosen(&["ch-[!1]"]), Ok(vec!["ch-2"]));
-        assert_eq!(chosen(&["eth0:*any", "**"]), Ok(NAMES.to_vec()), "a slash and a full stop are no borders");
-        assert_eq!(chosen(&["odd[1]"]), Ok(vec!["odd[1]"]), "a name as it is written chooses that rule");
+        assert_eq!(chosen(&[]), named(&NAMES));
+        assert_eq!(chosen(&["*"]), named(&NAMES));
+        assert_eq!(chosen(&["feed-a", "ch-*", "ch-1"]), named(&["ch-1", "ch-10", "ch-2", "feed-a"]));
+        assert_eq!(chosen(&["ch-?"]), named(&["ch-1", "ch-2"]));
+        assert_eq!(chosen(&["ch-[!1]"]), named(&["ch-2"]));
+        assert_eq!(chosen(&["eth0:*any", "**"]), named(&NAMES), "a slash and a full stop are no borders");
+        assert_eq!(chosen(&["odd[1]"]), named(&["odd[1]"]), "a name as it is written chooses that rule");
     }
 
     #[test]

@@ -96,6 +96,11 @@ impl RuleSet {
         self.rules.get(name)
     }
 
+    /// All rules by their names.
+    pub fn by_name(&self) -> &BTreeMap<String, Rule> {
+        &self.rules
+    }
+
     /// All rules, in the order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.rules.values()

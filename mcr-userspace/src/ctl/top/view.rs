@@ -6,7 +6,7 @@ use super::rows::{Row, Sort, rows};
 use crate::{
     control::protocol::{RuleState, Stats, Top},
     ctl::stats::Rate,
-    rules::glob::{is_pattern, matching},
+    rules::glob::{is_pattern, matcher},
 };
 
 /// What is on the screen.
@@ -244,10 +244,8 @@ impl View {
 /// Rows whose name matches the glob, or contains the text, as their state's word may.
 fn filtered<'a>(rows: &'a [Row], filter: &str) -> Vec<&'a Row> {
     if is_pattern(filter) {
-        let names = rows.iter().map(|row| row.rule.name.as_str());
-        let matched: std::collections::HashSet<&str> =
-            matching(&[filter.to_owned()], names).unwrap_or_default().into_iter().collect();
-        return rows.iter().filter(|row| matched.contains(row.rule.name.as_str())).collect();
+        let Ok(matches) = matcher(filter) else { return Vec::new() };
+        return rows.iter().filter(|row| matches(&row.rule.name)).collect();
     }
     let wanted = filter.to_lowercase();
     let holds = |row: &&Row| {

@@ -7,7 +7,6 @@ mod book;
 mod session;
 
 use std::{
-    slice,
     sync::{Arc, mpsc::Receiver},
     thread,
     time::Duration,
@@ -29,7 +28,7 @@ use crate::{
         capture::{Followed, Points, Tap},
         mailbox::Command,
     },
-    rules::glob::{GlobError, is_pattern, matching},
+    rules::glob::{GlobError, is_pattern, matcher, matching},
 };
 
 /// Captures at once.
@@ -137,7 +136,7 @@ impl Captures {
 
 impl Running {
     fn wants(&self, name: &str) -> bool {
-        let matches = |pattern: &String| is_pattern(pattern) && matching(slice::from_ref(pattern), [name]).is_ok();
+        let matches = |pattern: &String| is_pattern(pattern) && matcher(pattern).is_ok_and(|matches| matches(name));
         self.patterns.iter().any(|pattern| pattern == name || matches(pattern))
     }
 
@@ -167,7 +166,7 @@ impl Running {
 impl State {
     /// The rules that these patterns name.
     fn captured_names(&self, patterns: &[String]) -> Result<Vec<String>, Box<Response>> {
-        let names = matching(patterns, self.set.iter().map(|rule| rule.name.as_str()));
+        let names = matching(patterns, self.set.by_name());
         let names = names.map_err(|error| {
             let code = match error {
                 GlobError::Invalid(..) => ErrorCode::Invalid,
