@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{sys::signal::Signal, unistd::Pid};
+use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::{
@@ -78,6 +79,12 @@ impl Files {
     }
 }
 
+/// What a list of rules says of each.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
 impl Daemon {
     /// Starts `mcrd` with `config` as its file (empty: none) and `flags`, and waits until the control socket answers.
     ///
@@ -134,6 +141,25 @@ impl Daemon {
             _ => "mcrd is running".into(),
         });
         Ok(finished?.stdout)
+    }
+
+    /// Runs `mcrctl batch` on these lines.
+    pub fn batch(&self, lines: &str, flags: &[&str]) -> Result<Finished> {
+        let file = self.files().config().with_file_name("batch");
+        fs::write(&file, lines)?;
+        let file = file.to_str().context("a plain path")?;
+        self.ctl(&[&["batch", file], flags].concat())
+    }
+
+    /// The names of its rules.
+    pub fn rule_names(&self) -> Result<Vec<String>> {
+        let rules: Vec<Named> = serde_json::from_str(&self.done(&["--json", "rule", "list"])?)?;
+        Ok(rules.into_iter().map(|rule| rule.name).collect())
+    }
+
+    /// The text of its file.
+    pub fn config(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.files().config())?)
     }
 
     /// The counters now.

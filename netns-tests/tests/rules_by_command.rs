@@ -8,13 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use netns_tests::{
     crossing::tx_dropped,
     daemon::{Daemon, Files},
     needs_root,
     probe::{Load, Share},
-    process::Finished,
     rules,
     topology::{GEN, Network, SINK, Topology},
 };
@@ -28,24 +27,6 @@ fn chain(config: &str) -> Result<(Network, Daemon)> {
 
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
-}
-
-/// Runs `mcrctl batch` on these lines.
-fn batch(daemon: &Daemon, lines: &str, flags: &[&str]) -> Result<Finished> {
-    let file = daemon.files().config().with_file_name("batch");
-    fs::write(&file, lines)?;
-    let file = file.to_str().context("a plain path")?;
-    daemon.ctl(&[&["batch", file], flags].concat())
-}
-
-fn names(daemon: &Daemon) -> Result<Vec<String>> {
-    let listed: Value = serde_json::from_str(&daemon.done(&["--json", "rule", "list"])?)?;
-    let names = listed.as_array().context("a list")?.iter().filter_map(|rule| Some(rule["name"].as_str()?.to_owned()));
-    Ok(names.collect())
-}
-
-fn config(daemon: &Daemon) -> Result<String> {
-    Ok(fs::read_to_string(daemon.files().config())?)
 }
 
 /// While two streams run, one rule's outputs and TTL change many times, and a third rule comes and goes: nothing is lost.
@@ -105,10 +86,10 @@ fn a_disabled_rule_sends_nothing_and_several_change_in_one_step() -> Result<()> 
         let finished = daemon.ctl(&words(line))?.exited(code)?;
         ensure!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{}", finished.told());
     }
-    ensure!(names(&daemon)? == ["stream-0", "stream-1"]);
+    ensure!(daemon.rule_names()? == ["stream-0", "stream-1"]);
     ensure!(daemon.stats()?.rule("stream-1").state != "disabled");
     daemon.done(&["rule", "rm", "stream-*"])?;
-    ensure!(names(&daemon)?.is_empty());
+    ensure!(daemon.rule_names()?.is_empty());
     let log = daemon.log();
     for said in ["rule stream-0 disabled by uid ", "rule stream-0 deleted by uid ", "rule stream-1 deleted by uid "] {
         ensure!(log.contains(said), "no {said:?} in\n{log}");
@@ -181,24 +162,24 @@ fn a_batch_is_applied_as_a_whole_or_not_at_all() -> Result<()> {
     ] {
         let mut with: Vec<&str> = thousand.lines().collect();
         with[998] = wrong;
-        let finished = batch(&daemon, &with.join("\n"), &[])?.exited(code).with_context(|| what)?;
+        let finished = daemon.batch(&with.join("\n"), &[])?.exited(code).with_context(|| what)?;
         ensure!(finished.stderr.contains("batch:999: ") && finished.stdout.is_empty(), "{what}: {}", finished.told());
-        ensure!(names(&daemon)? == ["stream-0"], "{what}");
+        ensure!(daemon.rule_names()? == ["stream-0"], "{what}");
     }
     // Two at once, of which one only the daemon can know.
     let both = "rule add --in v1 --group 10.0.0.1 --out v2\nrule set stream-0 --port 5\nrule add --name stream-0 --in v1 --group 239.9.9.9 --out v2\n";
-    let finished = batch(&daemon, both, &[])?.exited(2)?;
+    let finished = daemon.batch(both, &[])?.exited(2)?;
     ensure!(finished.stderr.contains("batch:1: ") && finished.stderr.contains("batch:3: "), "{}", finished.told());
-    let planned = batch(&daemon, &thousand, &["--dry-run"])?.success()?;
+    let planned = daemon.batch(&thousand, &["--dry-run"])?.success()?;
     ensure!(planned.stdout.lines().filter(|line| line.starts_with("+ ")).count() == 1000, "{}", planned.stdout);
-    ensure!(names(&daemon)? == ["stream-0"]);
+    ensure!(daemon.rule_names()? == ["stream-0"]);
     let started = Instant::now();
-    batch(&daemon, &thousand, &[])?.success()?;
+    daemon.batch(&thousand, &[])?.success()?;
     eprintln!("1,000 rules: {:?}", started.elapsed());
-    ensure!(names(&daemon)?.len() == 1001);
+    ensure!(daemon.rule_names()?.len() == 1001);
     let changes = "rule del 'r-*'\nrule set stream-0 --description 'a b'\nrule disable stream-0\n";
-    let changed = batch(&daemon, changes, &[])?.success()?;
-    ensure!(changed.stdout.contains("~ stream-0: ") && names(&daemon)? == ["stream-0"], "{}", changed.told());
+    let changed = daemon.batch(changes, &[])?.success()?;
+    ensure!(changed.stdout.contains("~ stream-0: ") && daemon.rule_names()? == ["stream-0"], "{}", changed.told());
     ensure!(daemon.stats()?.rule("stream-0").state == "disabled");
     Ok(())
 }
@@ -208,9 +189,9 @@ fn a_batch_of_many_thousand_lines_travels_in_parts() -> Result<()> {
     needs_root!();
     let (_network, daemon) = chain("")?;
     let started = Instant::now();
-    batch(&daemon, &lines(65_537), &[])?.success()?;
+    daemon.batch(&lines(65_537), &[])?.success()?;
     eprintln!("65,536 rules: {:?}", started.elapsed());
-    ensure!(names(&daemon)?.len() == 65_536);
+    ensure!(daemon.rule_names()?.len() == 65_536);
     Ok(())
 }
 
@@ -226,17 +207,17 @@ fn a_broken_connection_applies_nothing() -> Result<()> {
         serde_json::json!({"command": "batch_part", "operations": [rule("a", "239.3.1.1"), rule("b", "239.3.1.2")]});
     let answers = ask(&daemon, std::slice::from_ref(&part))?;
     ensure!(answers[0]["batch_part"]["operations"] == 2, "{answers:?}");
-    ensure!(names(&daemon)?.is_empty());
+    ensure!(daemon.rule_names()?.is_empty());
     // Another connection's commit is of its own parts.
     let commit = serde_json::json!({"command": "batch", "operations": [rule("c", "239.3.1.3")]});
     ensure!(ask(&daemon, std::slice::from_ref(&commit))?[0]["batched"]["changes"][0]["name"] == "c");
-    ensure!(names(&daemon)? == ["c"]);
+    ensure!(daemon.rule_names()? == ["c"]);
     // A line that is none spoils the batch that it may have been a part of.
     let wrong = serde_json::json!({"command": "batch_part", "operations": [{"line": 1}]});
     let answers = ask(&daemon, &[wrong, part.clone(), serde_json::json!({"command": "batch"})])?;
-    ensure!(answers[2]["error"]["code"] == "invalid" && names(&daemon)? == ["c"], "{answers:?}");
+    ensure!(answers[2]["error"]["code"] == "invalid" && daemon.rule_names()? == ["c"], "{answers:?}");
     ask(&daemon, &[part, serde_json::json!({"command": "batch"})])?;
-    ensure!(names(&daemon)? == ["a", "b", "c"]);
+    ensure!(daemon.rule_names()? == ["a", "b", "c"]);
     Ok(())
 }
 
@@ -297,63 +278,4 @@ fn what_is_exported_changes_nothing_where_it_is_loaded() -> Result<()> {
         |text: &str| text.lines().filter(|line| !line.contains("control_socket")).collect::<Vec<_>>().join("\n");
     ensure!(without_socket(&other.done(&["export"])?) == without_socket(&exported));
     Ok(())
-}
-
-const FILE: &str = "# mine\n[limits] # few\nrules = 10\n\n# court 1\n[[rule]]\nname = \"a\" # its name\nmatch = { interface = \"v1\", group = \"239.1.1.1\", port = 5001 } # why\noutput = [\n  # there\n  { interface = \"v2\", ttl = 5 }, # far\n]\nstall_after = \"5s\" # soon\n\n# court 2\n[[rule]]\nname = \"b\"\nmatch = { interface = \"v1\", group = \"239.1.1.2\", port = 5001 }\noutput = [{ interface = \"v2\" }]\n# the end\n";
-
-#[test]
-fn what_is_persisted_keeps_every_comment_and_line_end() -> Result<()> {
-    needs_root!();
-    for end in ["\n", "\r\n"] {
-        let (_network, daemon) = chain(&FILE.replace('\n', end))?;
-        daemon.done(&words("rule set a --out v2,ttl=6 --persist"))?;
-        daemon.done(&words("rule disable b --persist"))?;
-        let changed = FILE
-            .replace("ttl = 5", "ttl = 6")
-            .replace("[{ interface = \"v2\" }]\n", "[{ interface = \"v2\" }]\nenabled = false\n");
-        ensure!(config(&daemon)? == changed.replace('\n', end), "{}", config(&daemon)?);
-        daemon.done(&words("rule add --name c --in v1 --group 239.1.1.3 --out v2 --persist"))?;
-        let with_c = config(&daemon)?;
-        ensure!(with_c.starts_with(&changed.replace('\n', end)) && with_c.contains("name = \"c\""), "{with_c}");
-        ensure!(with_c.matches('\n').count() == with_c.matches(end).count(), "{with_c:?}");
-        // One that the file lacks.
-        daemon.done(&words("rule add --name d --in v1 --group 239.1.1.4 --out v2"))?;
-        let gone = daemon.ctl(&words("rule del c d --persist"))?.success()?;
-        ensure!(gone.stderr.contains("rule d: ") && gone.stderr.contains("no such rule"), "{}", gone.told());
-        ensure!(config(&daemon)?.trim_end() == changed.replace('\n', end).trim_end(), "{}", config(&daemon)?);
-        let reloaded: Value = serde_json::from_str(&daemon.done(&["--json", "reload", "--dry-run"])?)?;
-        ensure!(reloaded["changes"] == serde_json::json!([]), "{reloaded}");
-        // What would not be valid is not applied either.
-        let before = config(&daemon)?;
-        fs::write(daemon.files().config(), format!("{before}nonsense\n"))?;
-        for line in ["rule enable b --persist", "rule del a --persist", "rule set a --port 7 --persist"] {
-            daemon.ctl(&words(line))?.exited(1)?;
-        }
-        ensure!(names(&daemon)? == ["a", "b"] && daemon.stats()?.rule("b").state == "disabled");
-        fs::write(daemon.files().config(), before)?;
-        let reloaded: Value = serde_json::from_str(&daemon.done(&["--json", "reload", "--dry-run"])?)?;
-        ensure!(reloaded["changes"] == serde_json::json!([]), "{reloaded}");
-    }
-    Ok(())
-}
-
-#[test]
-fn a_batch_that_persists_writes_all_at_once() -> Result<()> {
-    needs_root!();
-    let (_network, daemon) = chain(FILE)?;
-    let lines = "rule del b --persist\nrule set a --description 'x' --persist\nrule add --name n --in v1 --group 239.1.1.9 --out v2 --persist\n";
-    batch(&daemon, lines, &["--dry-run"])?.success()?;
-    ensure!(config(&daemon)? == FILE);
-    batch(&daemon, lines, &[])?.success()?;
-    let text = config(&daemon)?;
-    for part in ["# court 1", "# its name", "# court 2", "# the end", "description = \"x\"", "name = \"n\""] {
-        ensure!(text.contains(part), "{part}: {text}");
-    }
-    ensure!(!text.contains("name = \"b\""), "{text}");
-    let reloaded: Value = serde_json::from_str(&daemon.done(&["--json", "reload", "--dry-run"])?)?;
-    ensure!(reloaded["changes"] == serde_json::json!([]), "{reloaded}");
-    match names(&daemon)?.as_slice() {
-        [a, n] if a == "a" && n == "n" => Ok(()),
-        other => bail!("{other:?}"),
-    }
 }

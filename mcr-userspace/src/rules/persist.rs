@@ -7,7 +7,6 @@ mod write;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    io,
     path::{Path, PathBuf},
 };
 
@@ -154,7 +153,7 @@ fn write_all(writes: &[(PathBuf, String, String)]) -> Result<(), PersistError> {
                     log::error!("{}: putting its old text back: {error}", path.display());
                 }
             }
-            return Err(PersistError(format!("{}: {}", path.display(), unwritten(&error))));
+            return Err(PersistError(format!("{}: {error}", path.display())));
         }
     }
     Ok(())
@@ -180,16 +179,6 @@ fn homes(loaded: &Loaded) -> HashMap<&str, Home> {
             (rule.name.as_str(), Home { file: *file, position, index })
         })
         .collect()
-}
-
-/// Why it was not written, and what to do.
-fn unwritten(error: &io::Error) -> String {
-    let remedy = match error.raw_os_error() {
-        Some(libc::EROFS) => "; it is mounted read-only: change it where it comes from, then `mcrctl reload`",
-        Some(libc::EACCES | libc::EPERM) => "; mcrd needs write access to it, and it must not be immutable (`lsattr`)",
-        _ => "",
-    };
-    format!("cannot be written: {error}{remedy}")
 }
 
 fn problem_lines(problems: &[Problem]) -> PersistError {

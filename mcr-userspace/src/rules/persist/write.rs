@@ -1,65 +1,72 @@
 //! Putting a new text into a file's place.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     io::{self, Write},
-    os::unix::fs::{FileExt, MetadataExt, fchown},
-    path::Path,
+    os::unix::fs::{MetadataExt, fchown},
+    path::{Path, PathBuf},
 };
 
-/// In one step where that can be: a reader, and a crash, finds the old file or the new one.
-///
-/// A file that is a mount point cannot be replaced, nor one in a directory that cannot be written. It is written over then; where the
-/// new text could be stored beside it first, it stays there (`.tmp...`) should that be cut short.
-pub(super) fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    // A link to the file stays a link.
-    let path = fs::canonicalize(path)?;
-    let old = fs::metadata(&path)?;
-    let new = match store_beside(&path, &old, text) {
-        Ok(new) => new,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM)) => {
-            return write_over(&path, text);
+/// Why a file was not written. It is as it was.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unwritten {
+    /// The new text cannot be stored beside it.
+    #[error("cannot be written, since mcrd cannot make a file in {}: {}{}", .directory.display(), .error.kind(), beside_remedy(.error, .directory))]
+    Beside {
+        /// The directory that it is in.
+        directory: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The new text cannot take its place.
+    #[error("cannot be replaced: {error}{}", replace_remedy(.error))]
+    Replace {
+        /// Why not.
+        error: io::Error,
+    },
+    /// Anything else.
+    #[error("cannot be written: {0}")]
+    Other(#[from] io::Error),
+}
+
+fn beside_remedy(error: &io::Error, directory: &Path) -> String {
+    // `tempfile` wraps what the kernel says.
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => "; change the file where it comes from, then `mcrctl reload`".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            format!("; `chown {user} {}` lets mcrd do it", directory.display())
         }
-        Err(error) => return Err(error),
-    };
-    match new.persist(&path) {
-        Ok(_) => Ok(()),
-        // Its directory may be one in which nothing of others' can be renamed.
-        Err(failed) if matches!(failed.error.raw_os_error(), Some(libc::EBUSY | libc::EPERM | libc::EACCES)) => {
-            write_over(&path, text)
-            // Here the copy goes.
-        }
-        Err(failed) => Err(failed.error),
+        _ => String::new(),
     }
 }
 
-fn store_beside(path: &Path, old: &fs::Metadata, text: &[u8]) -> io::Result<tempfile::NamedTempFile> {
-    let mut new = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+fn replace_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ResourceBusy => {
+            "; it is mounted by itself (a bind mount of one file), and a file that is written over in place could be left half written; mount the directory that it is in"
+        }
+        io::ErrorKind::PermissionDenied => "; it must not be immutable: `chattr -i FILE`",
+        _ => "",
+    }
+}
+
+/// In one step: a reader, and a crash at any moment, finds the old file or the new one.
+///
+/// # Errors
+///
+/// The file's directory cannot be written, the file is a mount point or immutable, the disk is full. Nothing has changed then.
+pub(super) fn write(path: &Path, text: &[u8]) -> Result<(), Unwritten> {
+    // A link to the file stays a link.
+    let path = fs::canonicalize(path)?;
+    let old = fs::metadata(&path)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mut new = tempfile::NamedTempFile::new_in(directory)
+        .map_err(|error| Unwritten::Beside { directory: directory.to_owned(), error })?;
     new.write_all(text)?;
     new.as_file().set_permissions(old.permissions())?;
     fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
     new.as_file().sync_all()?;
-    Ok(new)
-}
-
-/// Where it fails the old text is put back.
-fn write_over(path: &Path, text: &[u8]) -> io::Result<()> {
-    let old = fs::read(path)?;
-    let file = OpenOptions::new().write(true).open(path)?;
-    // Room first: a full disk changes nothing. Not every file system can tell.
-    let reserved = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, text.len().max(1) as u64);
-    if let Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)) = reserved {
-        return Err(error.into());
-    }
-    fill(&file, text).inspect_err(|_| {
-        if let Err(error) = fill(&file, &old) {
-            log::error!("{}: putting its old text back: {error}", path.display());
-        }
-    })
-}
-
-fn fill(file: &File, text: &[u8]) -> io::Result<()> {
-    file.write_all_at(text, 0)?;
-    file.set_len(text.len() as u64)?;
-    file.sync_all()
+    new.persist(&path).map_err(|failed| Unwritten::Replace { error: failed.error })?;
+    Ok(())
 }
