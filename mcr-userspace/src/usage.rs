@@ -28,7 +28,20 @@ pub fn parse<T: Parser>(in_json: bool) -> T {
         eprint!("{}\n  tip: {hint}\n{}", &text[..at], &text[at..]);
         std::process::exit(USAGE);
     }
+    let text = error.render().to_string();
+    let plain = worded(&text);
+    if is_wrong && plain != text {
+        eprint!("{plain}");
+        std::process::exit(USAGE);
+    }
     error.exit()
+}
+
+/// Numbers that cannot be read, in the words of a person: clap repeats those of the standard library.
+fn worded(text: &str) -> String {
+    text.replace("invalid digit found in string", "write a whole number")
+        .replace("cannot parse integer from empty string", "write a whole number")
+        .replace("number too large to fit in target type", "the number is too large")
 }
 
 /// The error in one line, for where there is no room for the usage.
@@ -36,11 +49,11 @@ pub fn message(error: &Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "the command is not complete; add --help to see what can follow".to_owned();
     }
-    let text = plain_text(error);
+    let text = worded(&plain_text(error));
     let before = text.split("\nUsage:").next().unwrap_or_default();
     let before = before.split("\nFor more information").next().unwrap_or_default();
     let lines: Vec<&str> = before.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("; ").trim_start_matches("error: ").to_owned()
+    lines.join("; ").replace(":; ", ": ").trim_start_matches("error: ").to_owned()
 }
 
 fn plain_text(error: &Error) -> String {
@@ -52,6 +65,13 @@ fn plain_text(error: &Error) -> String {
 
 /// Without tips that are worse than none: to pass a flag as a value, and flags that resemble the one that was typed only a little.
 fn plain(mut error: Error) -> Error {
+    if error.kind() == ErrorKind::InvalidValue {
+        let typed = text(&error, ContextKind::InvalidValue).unwrap_or_default();
+        let is_near = |known: &String| strsim::osa_distance(known, &typed) <= 2;
+        if text(&error, ContextKind::SuggestedValue).filter(is_near).is_none() {
+            error.remove(ContextKind::SuggestedValue);
+        }
+    }
     if error.kind() == ErrorKind::UnknownArgument {
         error.remove(ContextKind::Suggested);
         let typed = text(&error, ContextKind::InvalidArg).unwrap_or_default();
@@ -103,6 +123,25 @@ mod tests {
             let said = said::<Cli>(words);
             assert!(said.contains("unexpected argument") && !said.contains(not), "{words}: {said}");
         }
+        let said = said::<Cli>("mcrctl stats --sort rate");
+        assert!(said.contains("possible values") && !said.contains("tip"), "{said}");
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_read_are_told_in_plain_words() {
+        for (words, wanted) in [
+            ("mcrctl stats --limit x", "'--limit <N>': write a whole number"),
+            ("mcrctl stats --limit 99999999999999999999", "'--limit <N>': the number is too large"),
+            ("mcrctl capture a --count -", "write a whole number"),
+            ("mcrctl events --since 5", "write a duration such as 10m, 2h or 1d"),
+        ] {
+            let said = worded(&said::<Cli>(words));
+            assert!(said.contains(wanted), "{words}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_told() {
         let said = said::<Cli>("mcrctl rule add --prot 5");
         assert!(said.contains("'--port'"), "a slip of the pen is told: {said}");
     }

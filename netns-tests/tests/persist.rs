@@ -54,7 +54,7 @@ fn what_is_persisted_keeps_every_comment_and_line_end() -> Result<()> {
         let before = daemon.config()?;
         fs::write(daemon.files().config(), format!("{before}nonsense\n"))?;
         for line in ["rule enable b --persist", "rule del a --persist", "rule set a --port 7 --persist"] {
-            daemon.ctl(&words(line))?.exited(1)?;
+            daemon.ctl(&words(line))?.exited(2)?;
         }
         ensure!(daemon.rule_names()? == ["a", "b"] && daemon.stats()?.rule("b").state == "disabled");
         fs::write(daemon.files().config(), before)?;

@@ -15,6 +15,7 @@ pub use listen::Listen;
 pub use problem::FileProblem;
 pub use read::{load, parse, parse_edited, text};
 pub use reserve::CpuReserve;
+pub use sections::MAX_WORKERS;
 pub use settings::Difference;
 
 use std::{

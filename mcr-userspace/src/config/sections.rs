@@ -16,7 +16,8 @@ use crate::rules::{
 
 /// Most rules that a limit may allow, workers, and UMEM frames of a worker: past these it is a slip of the pen.
 const MAX_RULES: i64 = 1 << 20;
-const MAX_WORKERS: i64 = 1024;
+/// Most workers.
+pub const MAX_WORKERS: i64 = 1024;
 const MAX_FRAMES: i64 = 1 << 24;
 /// `sun_path` less its final NUL, unix(7).
 const MAX_SOCKET_PATH: usize = 107;

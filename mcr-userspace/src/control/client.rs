@@ -148,6 +148,9 @@ fn unreachable(path: &Path, error: &io::Error) -> ClientError {
         (ErrorKind::ConnectionRefused, _) => {
             format!("nobody serves {shown}; is mcrd running? (--socket or ${SOCKET_VARIABLE} names another)")
         }
+        (ErrorKind::InvalidInput, _) => {
+            format!("{shown} is longer than the path of a socket may be (107 bytes); name a shorter one with --socket")
+        }
         (ErrorKind::WouldBlock, _) => {
             format!(
                 "the daemon at {shown} takes no connection within {} seconds; its log may say why",

@@ -289,6 +289,9 @@ pub struct RuleView {
     /// Whether the daemon's file has a rule of this name.
     #[serde(default)]
     pub origin: Origin,
+    /// Whether the file's rule of this name is another, which the next reload brings back; left out where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed_at_run_time: bool,
     /// As in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -309,8 +312,19 @@ impl RuleView {
     /// The view of `rule` in `state`.
     pub fn new(rule: &Rule, state: RuleState, state_reason: Option<String>) -> Self {
         let RuleSpec { name: _, description, enabled, stall_after, matcher, output } = RuleSpec::from(rule);
-        let (name, origin) = (rule.name.clone(), Origin::default());
-        Self { name, state, state_reason, origin, description, enabled, stall_after, matcher, output }
+        let (name, origin, changed_at_run_time) = (rule.name.clone(), Origin::default(), false);
+        Self {
+            name,
+            state,
+            state_reason,
+            origin,
+            changed_at_run_time,
+            description,
+            enabled,
+            stall_after,
+            matcher,
+            output,
+        }
     }
 }
 

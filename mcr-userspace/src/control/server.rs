@@ -262,7 +262,12 @@ fn converse(stream: &Arc<UnixStream>, handler: &dyn Handler, connections: &Conne
             Ok(request) => answer(request),
             Err(error) => {
                 parts.has_missed_a_line();
-                Arc::new(Response::usage(format!("not a request: {error}; see docs/protocol.md")))
+                let is_object = line.trim_ascii_start().starts_with(b"{");
+                let why = match is_object {
+                    true => error.to_string(),
+                    false => r#"a request is a JSON object, such as {"command":"status"}"#.to_owned(),
+                };
+                Arc::new(Response::usage(format!("not a request: {why}; see docs/protocol.md")))
             }
         };
         let written = reply::write(stream, &response);

@@ -36,7 +36,7 @@ pub(super) fn apply(
     mut show: impl FnMut(&Response) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let shown = file.display().to_string();
-    let unread = |error: io::Error| prefixed(ErrorCode::Invalid, &format!("{shown}: cannot be read: {error}"));
+    let unread = |error: io::Error| prefixed(ErrorCode::Unavailable, &format!("{shown}: cannot be read: {error}"));
     let Lines { operations, mut errors, lacks_a_rule } = match shown.as_str() {
         "-" => read(io::stdin().lock()).map_err(unread)?,
         _ => read(BufReader::new(File::open(file).map_err(unread)?)).map_err(unread)?,
@@ -103,7 +103,9 @@ fn read(mut text: impl BufRead) -> io::Result<Lines> {
             ));
             break;
         }
-        match operation(&bytes, &mut clap) {
+        // A byte order mark says nothing in UTF-8.
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| line == 1).unwrap_or(&bytes);
+        match operation(text, &mut clap) {
             Ok(None) => {}
             Ok(Some(request)) => operations.push(Operation { line, request }),
             Err(messages) => {
@@ -135,6 +137,9 @@ fn operation(line: &[u8], clap: &mut Clap) -> Result<Option<Request>, Vec<String
     }
     let matches = clap.try_get_matches_from_mut(&words).map_err(|error| vec![usage(&error)])?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| vec![usage(&error)])?;
+    if cli.socket.is_some() || cli.json {
+        return Err(vec!["has --socket or --json; write it before `batch`".to_owned()]);
+    }
     let Command::Rule(command) = cli.command else { return Err(vec!["is not a `rule` command".to_owned()]) };
     if let RuleCommand::List { .. } | RuleCommand::Show { .. } = command {
         return Err(vec!["shows rules, and a batch changes them; leave it out".to_owned()]);

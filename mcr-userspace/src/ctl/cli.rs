@@ -53,6 +53,9 @@ pub(super) enum Command {
         /// The rule's name
         name: String,
     },
+    /// Delete rules: the same as `rule del`
+    #[command(hide = true, visible_aliases = ["del", "delete"])]
+    Rm(Chosen),
     /// List rules: the same as `rule list`
     #[command(hide = true, visible_alias = "list")]
     Ls {
@@ -128,7 +131,7 @@ pub(super) enum Command {
         #[arg(long, short)]
         follow: bool,
         /// Only the last 10m, 2h, 1d [default: all that mcrd keeps]
-        #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "DUR", value_parser = duration)]
         since: Option<std::time::Duration>,
     },
     /// Examine interfaces and this host, with or without a daemon: what stands in the way, and the command that mends it
@@ -180,6 +183,10 @@ pub(super) enum RuleCommand {
         /// The rule's name
         name: String,
     },
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a duration such as 10m, 2h or 1d".to_owned())
 }
 
 /// Rules, and whether the file is changed with them.

@@ -62,10 +62,11 @@ fn line(event: &Event, out: &mut dyn Write) -> io::Result<()> {
     if let Some(interface) = &event.interface {
         write!(out, " {interface}")?;
     }
+    let colon = if event.rule.is_some() || event.interface.is_some() { ":" } else { "" };
     match (&event.old, &event.new) {
-        (Some(old), Some(new)) => write!(out, ": {old} -> {new}")?,
-        (None, Some(new)) => write!(out, ": {new}")?,
-        (Some(old), None) => write!(out, ": {old} -> -")?,
+        (Some(old), Some(new)) => write!(out, "{colon} {old} -> {new}")?,
+        (None, Some(new)) => write!(out, "{colon} {new}")?,
+        (Some(old), None) => write!(out, "{colon} {old} -> -")?,
         (None, None) => {}
     }
     if let Some(reason) = &event.reason {

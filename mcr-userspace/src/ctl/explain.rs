@@ -15,6 +15,7 @@ use crate::{
         Unmatched, default_seconds, default_size, default_ttl,
     },
     doctor,
+    rules::value,
 };
 
 /// The arguments of both forms.
@@ -30,16 +31,16 @@ pub(super) struct ExplainArgs {
     #[arg(long = "in", value_name = "IF", requires_all = ["source", "group", "port"])]
     interface: Option<String>,
     /// Its source address
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = value::address)]
     source: Option<Ipv4Addr>,
     /// Its group
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", value_parser = value::address)]
     group: Option<Ipv4Addr>,
     /// Its UDP destination port
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = port)]
     port: Option<u16>,
     /// VLAN ID of its tag [default: untagged]
-    #[arg(long, value_name = "V")]
+    #[arg(long, value_name = "V", value_parser = vlan)]
     vlan: Option<u16>,
     /// Its TTL
     #[arg(long, value_name = "N", default_value_t = default_ttl())]
@@ -47,6 +48,15 @@ pub(super) struct ExplainArgs {
     /// Bytes of its frame, Ethernet header and tag included, without FCS
     #[arg(long, value_name = "N", default_value_t = default_size())]
     size: u32,
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    value::port(&text.into())
+}
+
+/// A packet may have any tag, also those of no VLAN: 0 and 4095.
+fn vlan(text: &str) -> Result<u16, String> {
+    value::number(&text.into(), 0, 4095, "a VLAN ID").map(|id| id as u16)
 }
 
 impl ExplainArgs {

@@ -11,6 +11,7 @@ use crate::{
 /// A line for each difference.
 pub(super) fn text(reloaded: &Reloaded, out: &mut dyn Write) -> io::Result<()> {
     reloaded.changes.iter().try_for_each(|change| change_line(change, out))?;
+    reloaded.kept.iter().try_for_each(|name| writeln!(out, "= {name} (added at run time, kept)"))?;
     for SettingChange { key, old, new } in &reloaded.restart {
         writeln!(out, "! {key}: {} -> {} (needs a restart)", shown(old), shown(new))?;
     }

@@ -1,6 +1,6 @@
 //! `mcrctl rule`: the requests that the arguments make.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{
     cli::{AddArgs, Chosen, RuleArgs, RuleCommand},
@@ -11,6 +11,7 @@ use crate::{
     rules::{
         check::{Problem, check_rule},
         glob::{self, GlobError},
+        order::natural,
         spec::RuleSpec,
     },
 };
@@ -46,9 +47,7 @@ pub(super) fn request(command: &RuleCommand) -> Result<Request, Failure> {
             }
             Ok(Request::RuleSet { name: name.clone(), change, wait: args.wait, persist: *persist })
         }
-        RuleCommand::Del(Chosen { names, persist }) => {
-            Ok(Request::RuleDel { name: None, names: names.clone(), persist: *persist })
-        }
+        RuleCommand::Del(chosen) => Ok(deletion(chosen)),
         RuleCommand::Enable(Chosen { names, persist }) => {
             Ok(Request::RuleSwitch { names: names.clone(), enabled: true, persist: *persist })
         }
@@ -93,6 +92,11 @@ fn plausible(change: &RuleSpec) -> RuleSpec {
     spec
 }
 
+/// Deletes these rules.
+pub(super) fn deletion(Chosen { names, persist }: &Chosen) -> Request {
+    Request::RuleDel { name: None, names: names.clone(), persist: *persist }
+}
+
 /// Those of the rules that names and globs choose.
 pub(super) fn listed(response: Response, patterns: &[String]) -> Result<Response, Failure> {
     let Response::Rules(mut rules) = response else { return Ok(response) };
@@ -104,6 +108,8 @@ pub(super) fn listed(response: Response, patterns: &[String]) -> Result<Response
         };
         prefixed(code, &error.to_string())
     })?;
-    rules.retain(|rule| chosen.binary_search(&rule.name.as_str()).is_ok());
+    let chosen: HashSet<&str> = chosen.into_iter().collect();
+    rules.retain(|rule| chosen.contains(rule.name.as_str()));
+    rules.sort_by(|a, b| natural(&a.name, &b.name));
     Ok(Response::Rules(rules))
 }

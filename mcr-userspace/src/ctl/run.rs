@@ -104,6 +104,7 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
             return answer(cli.json, &response, out);
         }
         Command::Rule(command) => rules::request(command)?,
+        Command::Rm(chosen) => rules::deletion(chosen),
         Command::Show { name } => Request::RuleShow { name: name.clone() },
         Command::Export => Request::Export {},
         Command::Reload { dry_run, keep, confirm } => {

@@ -16,7 +16,10 @@ use crate::{
         Dropped, InterfaceStats, LogLevelView, MembershipView, Origin, Reloaded, Response, RuleState, RuleView,
         Scheduling, Status, StreamView, WorkerStats,
     },
-    rules::spec::{MatchSpec, OutputSpec},
+    rules::{
+        order::natural,
+        spec::{MatchSpec, OutputSpec},
+    },
 };
 
 /// The payload of an answer, as one JSON value.
@@ -137,7 +140,8 @@ pub(super) fn table(columns: &[&str], right: &[&str], rows: impl IntoIterator<It
 fn rule_table(rules: &[RuleView], out: &mut dyn Write) -> io::Result<()> {
     let rows = rules.iter().map(|rule| {
         let outputs: Vec<String> = rule.output.iter().map(output_line).collect();
-        let (state, origin) = (rule.state.to_string(), rule.origin.to_string());
+        let state = rule.state.to_string();
+        let origin = if rule.changed_at_run_time { "file, changed".to_owned() } else { rule.origin.to_string() };
         vec![rule.name.clone(), state, origin, match_line(&rule.matcher), outputs.join("\n")]
     });
     writeln!(out, "{}", table(&["NAME", "STATE", "ORIGIN", "MATCH", "OUTPUT"], &[], rows))
@@ -147,6 +151,10 @@ fn rule_details(rule: &RuleView, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "name         {}", rule.name)?;
     writeln!(out, "state        {}", state_line(rule.state, rule.state_reason.as_deref()))?;
     match rule.origin {
+        Origin::File if rule.changed_at_run_time => writeln!(
+            out,
+            "origin       file, changed at run time: until the next reload; `rule set --persist` writes a change into the file"
+        )?,
         Origin::File => writeln!(out, "origin       file")?,
         Origin::Runtime => {
             writeln!(out, "origin       runtime: until the next reload; `rule set --persist` writes it into the file")?
@@ -222,12 +230,13 @@ fn membership_text(memberships: &[MembershipView], out: &mut dyn Write) -> io::R
 fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "mcrd {}, process {}, up {}, profile {}, {} rules",
+        "mcrd {}, process {}, up {}, profile {}, {} rule{}",
         status.version,
         status.pid,
         humantime::format_duration(std::time::Duration::from_secs(status.uptime_seconds.max(0.0) as u64)),
         status.profile,
-        status.rules
+        status.rules,
+        if status.rules == 1 { "" } else { "s" }
     )?;
     writeln!(out, "configuration: {}", status.config.as_deref().unwrap_or("none"))?;
     if let Some(Scheduling { cpu_reserve_percent, spinning }) = &status.scheduling {
@@ -273,7 +282,9 @@ fn status_text(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     if status.streams.is_empty() {
         return Ok(());
     }
-    let streams = status.streams.iter().map(|stream: &StreamView| {
+    let mut streams: Vec<&StreamView> = status.streams.iter().collect();
+    streams.sort_by(|a, b| natural(&a.rule, &b.rule));
+    let streams = streams.into_iter().map(|stream| {
         let last = stream.silent_seconds.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s ago"));
         vec![stream.rule.clone(), state_line(stream.state, stream.state_reason.as_deref()), last]
     });

@@ -47,12 +47,12 @@ impl Shared {
             drop(state);
             let change = RuleSpec { name: None, ..change.clone() };
             let edit = Edit::Change { change, whole: whole.plain() };
-            if let Some(Err(why)) = file.map(|file| persist::edit(file, &[edit])) {
+            if let Some(Err(why)) = file.map(|file| persist::edit(file, std::slice::from_ref(&edit))) {
                 self.lock().undo(entered);
-                return Err(Response::refused(Unavailable, why));
+                return Err(Response::refused((&why).into(), why));
             }
             if file.is_some() {
-                self.lock().origins.wrote(name);
+                self.lock().origins.follow(&edit);
             }
             Ok(entered)
         });
@@ -135,7 +135,10 @@ impl Shared {
                 match persist::edit(file, &edits) {
                     Ok(missing) => {
                         let lacks = |name: &String| {
-                            format!("rule {name}: {} has no such rule; what runs was changed alone", file.display())
+                            format!(
+                                "rule {name}: {} does not have it; only the rule that runs was changed",
+                                file.display()
+                            )
                         };
                         warnings.extend(missing.iter().map(lacks));
                         let mut state = self.lock();
@@ -143,7 +146,7 @@ impl Shared {
                     }
                     Err(why) => {
                         self.lock().restore(olds);
-                        return Err(Response::refused(Unavailable, why));
+                        return Err(Response::refused((&why).into(), why));
                     }
                 }
             }
@@ -233,5 +236,5 @@ pub(super) fn unchosen(error: &GlobError) -> Response {
 }
 
 pub(super) fn no_rule(name: &str) -> Response {
-    Response::refused(NotFound, format!("no rule {name}; `mcrctl rule list` names those there are"))
+    Response::refused(NotFound, format!("no rule {name}; `mcrctl rule list` shows all"))
 }

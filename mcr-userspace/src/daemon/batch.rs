@@ -84,7 +84,10 @@ impl Shared {
                 match persist::edit(file, &edits) {
                     Ok(missing) => {
                         let lacks = |name| {
-                            format!("rule {name}: {} has no such rule; what runs was changed alone", file.display())
+                            format!(
+                                "rule {name}: {} does not have it; only the rule that runs was changed",
+                                file.display()
+                            )
                         };
                         warnings.extend(missing.into_iter().map(lacks));
                         let mut state = self.lock();
@@ -94,7 +97,7 @@ impl Shared {
                         let olds = changes.iter().map(|change| (change.name(), before.get(change.name()))).collect();
                         self.lock().become_again(olds);
                         self.ring();
-                        return Err(Response::refused(ErrorCode::Unavailable, why));
+                        return Err(Response::refused((&why).into(), why));
                     }
                 }
             }
@@ -304,7 +307,7 @@ impl Plan {
         wait: bool,
         persist: bool,
     ) -> Result<(), (ErrorCode, String)> {
-        let no_rule = || (ErrorCode::NotFound, format!("no rule {name}; `mcrctl rule list` names those there are"));
+        let no_rule = || (ErrorCode::NotFound, format!("no rule {name}; `mcrctl rule list` shows all"));
         let old = self.rules.get(name).ok_or_else(no_rule)?;
         let whole = RuleSpec::from(old).changed_by(change);
         let Checked { rule, warnings } = checked(&whole)?;

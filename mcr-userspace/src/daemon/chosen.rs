@@ -61,12 +61,6 @@ impl State {
         let named: BTreeSet<&str> = rules.iter().map(|rule| rule.matcher.interface.as_str()).chain(outputs).collect();
         let mut interfaces = self.interface_stats();
         interfaces.retain(|interface| named.contains(interface.name.as_str()));
-        let mut memberships = Vec::new();
-        for view in rules.iter().flat_map(|rule| self.members.view(Some(&rule.matcher))) {
-            if !memberships.contains(&view) {
-                memberships.push(view);
-            }
-        }
         Stats {
             version: STATS_VERSION,
             uptime_seconds: self.started.elapsed().as_secs_f64(),
@@ -74,7 +68,7 @@ impl State {
             rules: rules.iter().map(|rule| self.rule_stats(rule)).collect(),
             interfaces,
             workers: self.worker_stats(),
-            memberships,
+            memberships: self.members.view_of(rules.iter().map(|rule| &rule.matcher)),
         }
     }
 

@@ -184,9 +184,12 @@ impl State {
         }
         let file = self.options.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
         let why = format!(
-            "not confirmed within {} s: {} rules are what they were before; {file} has the change still",
+            "not confirmed within {} s: {} before; {file} still has the change",
             patience.as_secs(),
-            changes.len()
+            match changes.len() {
+                1 => "1 rule is what it was".to_owned(),
+                count => format!("{count} rules are what they were"),
+            }
         );
         log::warn!("reload taken back: {why}");
         warnings.for_each(|warning| log::warn!("{warning}"));

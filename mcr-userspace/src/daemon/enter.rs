@@ -52,7 +52,7 @@ impl Shared {
                 let edit = Edit::Put(spec);
                 if let Err(why) = persist::edit(file, std::slice::from_ref(&edit)) {
                     self.lock().undo(entered);
-                    return Err(Response::refused(Unavailable, why));
+                    return Err(Response::refused((&why).into(), why));
                 }
                 self.lock().origins.follow(&edit);
             }
@@ -217,6 +217,7 @@ pub(super) fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) ->
         Obstacle::Missing(what) => {
             let meant = what.strip_prefix(ABSENT).and_then(alike);
             let message = match meant {
+                None if what.contains(',') => format!("{what}; a rule has one ingress interface: add a rule for each"),
                 Some(meant) => format!("{what}; did you mean {meant}? (--wait lets the rule wait for it)"),
                 None => format!("{what}; add --wait to let the rule wait for it"),
             };

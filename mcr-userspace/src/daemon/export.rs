@@ -9,16 +9,17 @@ use super::{options::Options, retire::Shared};
 use crate::{
     config::{Config, DEFAULT_SOCKET, Daemon, Datapath, InterfaceConfig, Limits, Membership},
     control::protocol::Response,
-    rules::{persist::rule_table, rule::Rule, spec::RuleSpec},
+    rules::{order::natural, persist::rule_table, rule::Rule, spec::RuleSpec},
 };
 
 impl Shared {
     /// The file that a daemon would run as this one does with.
     pub(super) fn export(&self) -> Response {
-        let (options, rules) = {
+        let (options, mut rules) = {
             let state = self.lock();
             (state.options.clone(), state.set.iter().cloned().collect::<Vec<_>>())
         };
+        rules.sort_by(|a, b| natural(&a.name, &b.name));
         Response::Exported { config: text(&options, &rules) }
     }
 }

@@ -8,7 +8,7 @@ pub mod vlans;
 mod rejoin;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use crate::{
     config,
     control::protocol::{MembershipView, QueriesView},
     kernel::{igmp::Sent, membership::Membership},
-    rules::rule::Match,
+    rules::rule::{Match, Prefix},
 };
 
 /// The memberships of all interfaces.
@@ -189,15 +189,32 @@ impl Members {
         self.host.holders.users(ifindex)
     }
 
-    /// Every membership and its state; of the rule that matches so, where one is given.
-    pub fn view(&self, only: Option<&Match>) -> Vec<MembershipView> {
-        let asked = |view: &MembershipView| {
-            only.is_none_or(|matcher| {
-                let group = view.group.is_none_or(|group| matcher.group.contains(group) && view.vlan == matcher.vlan);
-                view.interface == matcher.interface && group
-            })
-        };
-        self.interfaces.values().flat_map(|interface| interface.view(&self.host.vlans)).filter(asked).collect()
+    /// Every membership and its state.
+    pub fn view(&self) -> Vec<MembershipView> {
+        self.interfaces.values().flat_map(|interface| interface.view(&self.host.vlans)).collect()
+    }
+
+    /// The memberships of the rules that match so. One look at each serves thousands of rules.
+    pub fn view_of<'a>(&self, matchers: impl IntoIterator<Item = &'a Match>) -> Vec<MembershipView> {
+        let (mut interfaces, mut groups, mut prefixes) = (HashSet::new(), HashSet::new(), Vec::new());
+        for matcher in matchers {
+            let interface = matcher.interface.as_str();
+            interfaces.insert(interface);
+            match matcher.group.length {
+                32 => drop(groups.insert((interface, matcher.vlan, matcher.group.address))),
+                _ => prefixes.push((interface, matcher.vlan, matcher.group)),
+            }
+        }
+        let mut views = self.view();
+        views.retain(|view| {
+            let (interface, vlan) = (view.interface.as_str(), view.vlan);
+            let Some(group) = view.group else { return interfaces.contains(interface) };
+            let holds = |(on, of, prefix): &(&str, Option<u16>, Prefix)| {
+                *on == interface && *of == vlan && prefix.contains(group)
+            };
+            groups.contains(&(interface, vlan, group)) || prefixes.iter().any(holds)
+        });
+        views
     }
 
     /// What users should know of what a rule needs.

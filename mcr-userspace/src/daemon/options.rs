@@ -68,7 +68,10 @@ impl FromStr for Workers {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self(None)),
-            _ => text.parse().map(|n| Self(Some(n))).map_err(|_| "neither `auto` nor a number from 1".to_owned()),
+            _ => match text.parse::<NonZeroU32>() {
+                Ok(n) if i64::from(n.get()) <= config::MAX_WORKERS => Ok(Self(Some(n))),
+                _ => Err(format!("write auto or a number from 1 to {}", config::MAX_WORKERS)),
+            },
         }
     }
 }

@@ -133,7 +133,7 @@ impl State {
             }
         }
         if !how.dry_run {
-            let origins = Origins::of_file(file.rules.iter().map(|rule| rule.name.clone()));
+            let origins = Origins::of_file(file.rules.iter().cloned());
             let former = (std::mem::replace(&mut self.set, set), std::mem::replace(&mut self.origins, origins));
             if let Some(patience) = patience {
                 self.unconfirmed = Some(Unconfirmed::new(former, &self.origins, changes.clone(), patience));

@@ -69,7 +69,7 @@ impl State {
             rules: self.set.iter().map(|rule| self.rule_stats(rule)).collect(),
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
-            memberships: self.members.view(None),
+            memberships: self.members.view(),
         }
     }
 
@@ -91,7 +91,7 @@ impl State {
             config: self.options.file.as_ref().map(|path| path.display().to_string()),
             interfaces: self.interface_stats(),
             workers: self.worker_stats(),
-            memberships: self.members.view(None),
+            memberships: self.members.view(),
             queries: self.members.queries(),
             rules: self.set.len() as u64,
             streams: self.streams(),
@@ -117,7 +117,8 @@ impl State {
             true => Origin::File,
             false => Origin::Runtime,
         };
-        RuleView { origin, ..RuleView::new(rule, state, reason) }
+        let changed_at_run_time = self.origins.differs(rule);
+        RuleView { origin, changed_at_run_time, ..RuleView::new(rule, state, reason) }
     }
 
     fn streams(&self) -> Vec<StreamView> {

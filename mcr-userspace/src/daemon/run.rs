@@ -190,7 +190,7 @@ fn start(mut options: Options) -> anyhow::Result<State> {
         lineages: 0,
         captures: Default::default(),
         journal: Default::default(),
-        origins: Origins::of_file(set.iter().map(|rule| rule.name.clone())),
+        origins: Origins::of_file(set.iter().cloned()),
         unconfirmed: None,
         set,
         options,

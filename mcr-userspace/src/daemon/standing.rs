@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     control::protocol::{Event, EventKind, RuleState},
-    rules::rule::{Output, Rule},
+    rules::{
+        edit,
+        rule::{Output, Rule},
+    },
 };
 
 /// Without packets for so long, a rule without `stall_after` is idle.
@@ -39,7 +42,10 @@ impl State {
     pub fn standing(&self, rule: &Rule) -> Standing {
         use RuleState::{Active, Degraded, Disabled, Idle, Stalled, Waiting};
         if !rule.enabled {
-            return Standing::new(Disabled, format!("it is switched off; `mcrctl rule enable {}`", rule.name));
+            return Standing::new(
+                Disabled,
+                format!("it is switched off; `mcrctl rule enable {}`", edit::argument(&rule.name)),
+            );
         }
         let Some(live) = self.live.get(&rule.name) else { return Standing::new(Waiting, "it starts") };
         if live.active.is_none() {
@@ -49,7 +55,7 @@ impl State {
             return Standing::new(Degraded, why);
         }
         let silence = live.hearing.silence(Instant::now());
-        let shown = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
+        let shown = |time: Duration| humantime::format_duration(time).to_string();
         let ingress = &rule.matcher.interface;
         match (silence, rule.stall_after) {
             _ if live.hearing.is_stalled() => {

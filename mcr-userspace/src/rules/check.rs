@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, fmt, net::Ipv4Addr, time::Duration};
 
-use mcr_common::limits::MAX_OUTPUTS;
+use mcr_common::{
+    limits::MAX_OUTPUTS,
+    wire::{PTP_PORTS, is_martian_source},
+};
 
 use super::{
     edit::{ANY, NONE},
@@ -10,7 +13,7 @@ use super::{
     reach::{Reach, reach, segment, sent_groups, sent_ports, shared_ports},
     rule::{Match, Output, Ports, Prefix, Rule, Source, Ttl, Vlan},
     spec::{MatchSpec, OutputSpec, RuleSpec, Scalar},
-    value::{self, LINK_LOCAL, MULTICAST, shown},
+    value::{self, LINK_LOCAL, MARTIANS, MULTICAST, shown},
 };
 
 /// A rule, and what its author should know about it.
@@ -113,8 +116,14 @@ impl Found {
     }
 }
 
+/// The longest duration that a key takes.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => {
+            Err(format!("`{}` is longer than a year; write a duration such as \"5s\"", shown(text)))
+        }
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err(format!("`{}` is no time at all; leave it out, or write a duration such as \"5s\"", shown(text))),
         Err(_) => Err(format!("`{}` is not a duration; write one such as \"5s\" or \"500ms\"", shown(text))),
@@ -145,11 +154,10 @@ fn check_match(spec: &MatchSpec, found: &mut Found) -> Option<Match> {
         let message = format!("{LINK_LOCAL}, within {group}, is never forwarded and stays with the host");
         found.warnings.push(Kind::NeverForwarded.at("match.group", message));
     }
-    if let Some(port @ Ports::Exact(319 | 320)) = ports {
-        found.problem(
-            "match.port",
-            format!("{port} is PTP's, which is never forwarded; choose a port other than 319 and 320"),
-        );
+    if let Some(ports) = ports.filter(|ports| has_only_ptp(*ports)) {
+        let is = if matches!(ports, Ports::Exact(_)) { "is" } else { "are" };
+        let message = format!("{ports} {is} PTP's, which is never forwarded; choose a port other than 319 and 320");
+        found.problem("match.port", message);
     } else if let Some(ports) = ports.filter(|ports| takes_ptp(*ports)) {
         let message = format!("319 and 320 (PTP), among {ports}, are never forwarded and stay with the host");
         found.warnings.push(Kind::NeverForwarded.at("match.port", message));
@@ -183,10 +191,18 @@ fn match_source(text: &str) -> Result<Prefix, String> {
     if source.length >= MULTICAST.length && MULTICAST.contains(source.address) {
         return Err(format!("{source} is multicast, which sends nothing; give the sender's address, or leave it out"));
     }
-    if source.length == 32 && (source.address.is_unspecified() || source.address.is_broadcast()) {
-        return Err(format!("{source} is no sender's address; leave it out for any source"));
+    if MARTIANS.iter().any(|martians| source.length >= martians.length && martians.contains(source.address)) {
+        return Err(format!(
+            "{source} is no sender's address: packets from it are never forwarded; leave it out for any source"
+        ));
     }
     Ok(source)
+}
+
+/// Ports of which none is forwarded.
+fn has_only_ptp(ports: Ports) -> bool {
+    let (first, last) = ports.bounds();
+    first >= PTP_PORTS[0] && last <= PTP_PORTS[1]
 }
 
 /// Ports 319 and 320 under a rule that names ports; that any port leaves them out is no surprise.
@@ -205,8 +221,10 @@ fn vlan_id(value: &Scalar, least: i64, what: &str) -> Result<u16, String> {
 
 /// The VLAN ID of a new tag. 0 is refused: it could mean an untagged frame as well as a priority tag.
 fn new_vlan(value: &Scalar) -> Result<u16, String> {
-    match vlan_id(value, 0, "`none`, `keep` or a VLAN ID") {
-        Ok(0) => Err("0 is no VLAN; write `none` to send without a tag, or `keep` to keep a priority tag".to_owned()),
+    match vlan_id(value, 1, "`none`, `keep` or a VLAN ID") {
+        Err(_) if value.to_string() == "0" => {
+            Err("0 is no VLAN; write `none` to send without a tag, or `keep` to keep a priority tag".to_owned())
+        }
         id => id,
     }
 }
@@ -338,10 +356,9 @@ fn output_source(text: &str) -> Result<Ipv4Addr, String> {
             return Err(format!("`{}` is not a source; write `interface`, `keep` or an IPv4 address", shown(text)));
         }
     };
-    let host = source.octets()[0] != 0 && !source.is_loopback() && !source.is_multicast() && !source.is_broadcast();
-    match host {
-        true => Ok(source),
-        false => Err(format!(
+    match is_martian_source(source.into()) {
+        false => Ok(source),
+        true => Err(format!(
             "{source} is not a unicast address that packets can come from; write another, `interface` or `keep`"
         )),
     }

@@ -112,6 +112,11 @@ pub fn quoted(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| text.to_owned(), |quoted| quoted.into_owned())
 }
 
+/// As a shell and a command take it for a name: one that begins with a hyphen is no flag behind `--`.
+pub fn argument(name: &str) -> String {
+    format!("{}{}", if name.starts_with('-') { "-- " } else { "" }, quoted(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

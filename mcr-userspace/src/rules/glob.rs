@@ -1,10 +1,10 @@
 //! Rules chosen by their names: `feed-a`, `'ch-*'`, `'court-[12]'`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use glob::{MatchOptions, Pattern};
 
-use super::value::shown;
+use super::{order::natural, value::shown};
 
 /// Why names cannot be chosen by patterns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// The names that any of `patterns` matches, each once and in order. No pattern matches all names.
+/// The names that any of `patterns` matches, each once, in the order of [`natural`]. No pattern matches all names.
 ///
 /// A text that is a name as a whole chooses that rule alone. Any other text must have wildcards: `*` matches any text, `?` one
 /// character, `[abc]` and `[a-c]` one of these, `[!abc]` one other.
@@ -60,10 +60,10 @@ pub fn is_pattern(text: &str) -> bool {
 ///
 /// A pattern cannot be read, or matches no name. Nothing is chosen then, so that a change applies to all or to none.
 pub fn matching<'a>(patterns: &[String], names: impl Names<'a>) -> Result<Vec<&'a str>, GlobError> {
+    let mut chosen = HashSet::new();
     if patterns.is_empty() {
-        return Ok(names.all().collect());
+        chosen.extend(names.all());
     }
-    let mut chosen = BTreeSet::new();
     for text in patterns {
         if let Some(name) = names.whole(text) {
             chosen.insert(name);
@@ -79,7 +79,9 @@ pub fn matching<'a>(patterns: &[String], names: impl Names<'a>) -> Result<Vec<&'
         }
         chosen.extend(matched);
     }
-    Ok(chosen.into_iter().collect())
+    let mut chosen: Vec<&str> = chosen.into_iter().collect();
+    chosen.sort_by(|a, b| natural(a, b));
+    Ok(chosen)
 }
 
 /// Tells whether a pattern with wildcards matches a name.
@@ -119,7 +121,7 @@ fn asked(text: &str, near: &Option<String>) -> String {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 6] = ["ch-1", "ch-10", "ch-2", "eth0:239.1.0.0/16:any", "feed-a", "odd[1]"];
+    const NAMES: [&str; 6] = ["ch-1", "ch-2", "ch-10", "eth0:239.1.0.0/16:any", "feed-a", "odd[1]"];
 
     fn chosen(patterns: &[&str]) -> Result<Vec<String>, String> {
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
@@ -136,7 +138,7 @@ mod tests {
     fn patterns_choose_names_once_in_their_order() {
         assert_eq!(chosen(&[]), named(&NAMES));
         assert_eq!(chosen(&["*"]), named(&NAMES));
-        assert_eq!(chosen(&["feed-a", "ch-*", "ch-1"]), named(&["ch-1", "ch-10", "ch-2", "feed-a"]));
+        assert_eq!(chosen(&["feed-a", "ch-*", "ch-1"]), named(&["ch-1", "ch-2", "ch-10", "feed-a"]));
         assert_eq!(chosen(&["ch-?"]), named(&["ch-1", "ch-2"]));
         assert_eq!(chosen(&["ch-[!1]"]), named(&["ch-2"]));
         assert_eq!(chosen(&["eth0:*any", "**"]), named(&NAMES), "a slash and a full stop are no borders");

@@ -7,6 +7,7 @@ pub mod edit;
 pub mod glob;
 mod index;
 pub mod lint;
+pub mod order;
 pub mod persist;
 mod ports;
 pub mod reach;

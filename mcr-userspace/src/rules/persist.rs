@@ -1,5 +1,6 @@
 //! Writing a rule into the user's file, or into the one that it includes for it, with all else left as it is.
 
+mod comments;
 mod lines;
 mod merge;
 mod part;
@@ -19,10 +20,16 @@ use super::{
 };
 use crate::config::{self, FileProblem, Loaded};
 
-/// Why a rule was not written: a line for each problem.
+/// Why a rule was not written: a line for each problem. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PersistError(String);
+pub enum PersistError {
+    /// A file is wrong in itself, or would be then.
+    #[error("{0}\nnothing was changed; correct the file, or leave --persist out")]
+    Invalid(String),
+    /// A file cannot be read, or written.
+    #[error("{0}\nnothing was changed")]
+    Unavailable(String),
+}
 
 /// What becomes of one rule of the files. Of several, each is about another name.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,10 +94,16 @@ pub fn edit(main: &Path, edits: &[Edit]) -> Result<Vec<String>, PersistError> {
             0 => &text,
             _ => match olds.iter().find(|(old, _)| old == path) {
                 Some((_, old)) => old,
-                None => return Err(PersistError(format!("{}: has changed meanwhile; try again", path.display()))),
+                None => {
+                    return Err(PersistError::Unavailable(format!(
+                        "{}: has changed meanwhile; try again",
+                        path.display()
+                    )));
+                }
             },
         };
-        let new = part::edited(old, &edits).map_err(|why| PersistError(format!("{}: {why}", path.display())))?;
+        let new =
+            part::edited(old, &edits).map_err(|why| PersistError::Invalid(format!("{}: {why}", path.display())))?;
         if i == 0 {
             new_main.clone_from(&new);
         } else {
@@ -138,7 +151,7 @@ fn verify(before: &Loaded, then: &Loaded, edits: &[Edit]) -> Result<(), PersistE
     let extra = is.keys().find(|name| !wanted.contains_key(*name)).copied();
     match differs.or(extra) {
         None => Ok(()),
-        Some(name) => Err(PersistError(format!(
+        Some(name) => Err(PersistError::Invalid(format!(
             "rule `{name}` is written in a way that cannot be edited without loss; edit the file by hand, then `mcrctl reload`"
         ))),
     }
@@ -153,7 +166,7 @@ fn write_all(writes: &[(PathBuf, String, String)]) -> Result<(), PersistError> {
                     log::error!("{}: putting its old text back: {error}", path.display());
                 }
             }
-            return Err(PersistError(format!("{}: {error}", path.display())));
+            return Err(PersistError::Unavailable(format!("{}: {error}", path.display())));
         }
     }
     Ok(())
@@ -182,11 +195,15 @@ fn homes(loaded: &Loaded) -> HashMap<&str, Home> {
 }
 
 fn problem_lines(problems: &[Problem]) -> PersistError {
-    PersistError(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
+    PersistError::Invalid(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn file_lines(problems: &[FileProblem]) -> PersistError {
-    PersistError(problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n"))
+    let lines = problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n");
+    match problems.iter().any(|problem| problem.is_unread) {
+        true => PersistError::Unavailable(lines),
+        false => PersistError::Invalid(lines),
+    }
 }
 
 /// A rule as a table of the file.

@@ -54,6 +54,8 @@ struct Received {
     _state_reason: Option<IgnoredAny>,
     #[serde(rename = "origin")]
     _origin: Option<IgnoredAny>,
+    #[serde(rename = "changed_at_run_time")]
+    _changed_at_run_time: Option<IgnoredAny>,
 }
 
 impl From<Received> for RuleSpec {

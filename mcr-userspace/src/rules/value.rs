@@ -21,6 +21,12 @@ use super::{
 pub const MULTICAST: Prefix = Prefix { address: Ipv4Addr::new(224, 0, 0, 0), length: 4 };
 /// 224.0.0.0/24: never forwarded, whatever the TTL (RFC 5771 section 4).
 pub const LINK_LOCAL: Prefix = Prefix { address: Ipv4Addr::new(224, 0, 0, 0), length: 24 };
+/// Sources that no datagram on a network may have, beside multicast (`mcr_common::wire::is_martian_source`).
+pub const MARTIANS: [Prefix; 3] = [
+    Prefix { address: Ipv4Addr::new(0, 0, 0, 0), length: 8 },
+    Prefix { address: Ipv4Addr::new(127, 0, 0, 0), length: 8 },
+    Prefix { address: Ipv4Addr::new(240, 0, 0, 0), length: 4 },
+];
 /// Longest rule name, in bytes: more than any that a rule is given by default.
 const MAX_NAME: usize = 80;
 /// Longest description of a rule, in bytes.
@@ -132,10 +138,15 @@ pub fn name(text: &str) -> Result<String, String> {
     if text.len() > MAX_NAME {
         return Err(format!("is {} bytes long; a name has at most {MAX_NAME}", text.len()));
     }
-    match text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+    match text.chars().find(|c| c.is_whitespace() || c.is_control() || is_invisible(*c)) {
         Some(bad) => Err(format!("`{}` contains {bad:?}; a name has no spaces or control characters", shown(text))),
         None => Ok(text.to_owned()),
     }
+}
+
+/// Characters of the Unicode category Cf that show nothing, or that turn the direction of what follows.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Response;
-use crate::rules::check::{Problem, ProblemKind};
+use crate::rules::{
+    check::{Problem, ProblemKind},
+    persist::PersistError,
+};
 
 /// Kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +32,15 @@ impl ErrorCode {
         match self {
             Self::Invalid => 2,
             _ => 1,
+        }
+    }
+}
+
+impl From<&PersistError> for ErrorCode {
+    fn from(error: &PersistError) -> Self {
+        match error {
+            PersistError::Invalid(_) => Self::Invalid,
+            PersistError::Unavailable(_) => Self::Unavailable,
         }
     }
 }

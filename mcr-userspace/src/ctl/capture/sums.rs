@@ -65,8 +65,10 @@ impl Sums {
         let is_shown = |point: &&Point| self.0.len() <= ALL_SHOWN || point.captured > 0 || point.lost != Some(0);
         for Point { name, captured, lost } in self.0.iter().filter(is_shown) {
             let lost = lost.map_or("an unknown number".to_owned(), |lost| lost.to_string());
-            writeln!(to, "{name}: {captured} packets captured, {lost} lost by the capture")?;
+            let packets = if *captured == 1 { "packet" } else { "packets" };
+            writeln!(to, "{name}: {captured} {packets} captured, {lost} lost by the capture")?;
         }
-        writeln!(to, "all points: {captured} packets captured, {lost} lost by the capture")
+        let packets = if captured == 1 { "packet" } else { "packets" };
+        writeln!(to, "all points: {captured} {packets} captured, {lost} lost by the capture")
     }
 }

@@ -9,12 +9,12 @@ mod watch;
 
 pub(super) use table::verdicts;
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, num::NonZeroUsize, time::Duration};
 
 use clap::Args;
 
 use order::Sort;
-pub(super) use {label::labels, order::natural, rates::Rate, table::text};
+pub(super) use {label::labels, rates::Rate, table::text};
 
 use super::{
     link::Link,
@@ -37,7 +37,7 @@ pub(super) struct StatsArgs {
     sort: Sort,
     /// Show only the first N rules
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     // It is what other tools call it; the error names ours.
     #[arg(long, hide = true, value_name = "SECONDS")]
     interval: Option<String>,
@@ -76,7 +76,7 @@ impl StatsArgs {
     /// Sorts the rules of `stats` and leaves those that `--limit` asks for, with their totals.
     fn arrange(&self, stats: &mut Stats, before: Option<&Stats>) {
         order::sort(stats, before, self.sort);
-        if let Some(limit) = self.limit.filter(|limit| *limit < stats.rules.len()) {
+        if let Some(limit) = self.limit.map(NonZeroUsize::get).filter(|limit| *limit < stats.rules.len()) {
             stats.rules.truncate(limit);
             stats.totals = order::totals(&stats.rules);
         }

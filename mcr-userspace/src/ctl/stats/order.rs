@@ -1,13 +1,13 @@
 //! The order of rules, and the sums of those that are shown.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::HashMap,
-};
+use std::{cmp::Reverse, collections::HashMap};
 
 use clap::ValueEnum;
 
-use crate::control::protocol::{Dropped, RuleStats, Stats, Totals};
+use crate::{
+    control::protocol::{Dropped, RuleStats, Stats, Totals},
+    rules::order::natural,
+};
 
 /// What rules are ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,11 +22,6 @@ pub(super) enum Sort {
     Dropped,
     /// Bits matched
     Bits,
-}
-
-/// Names as people count: `k-2` before `k-10`.
-pub(in crate::ctl) fn natural(a: &str, b: &str) -> Ordering {
-    alphanumeric_sort::compare_str(a, b).then_with(|| a.cmp(b))
 }
 
 /// Sorts the rules of `stats`; what is counted is what came since `before`, where that is given.

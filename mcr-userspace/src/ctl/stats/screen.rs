@@ -162,13 +162,21 @@ fn line((name, cells): &Row, columns: usize) -> String {
         let is_text = matches!(*name, "STATE" | "DROPPED SO FAR");
         let cell = match *name {
             // The reasons are the last column: they take all that is left.
-            "DROPPED SO FAR" => cut(cell, columns.saturating_sub(line.width() + GAP)),
+            "DROPPED SO FAR" => whole(cell, columns.saturating_sub(line.width() + GAP)),
             _ => pad(cell, *width, !is_text),
         };
         line += &" ".repeat(GAP);
         line += &cell;
     }
     line.trim_end().to_owned()
+}
+
+/// As many of the reasons as fit, none of them cut.
+fn whole(reasons: &str, columns: usize) -> String {
+    let all: Vec<&str> = reasons.split(' ').collect();
+    let some = (1..all.len()).rev().map(|kept| format!("{} and {} more", all[..kept].join(" "), all.len() - kept));
+    let mut fitting = std::iter::once(reasons.to_owned()).chain(some).filter(|text| text.width() <= columns);
+    fitting.next().unwrap_or_else(|| cut(reasons, columns))
 }
 
 /// `text` up to the last of `columns` columns.
@@ -191,6 +199,15 @@ pub(super) fn size() -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_shown_whole() {
+        let reasons = "link_down=2496 malformed=897 too_big=1";
+        assert_eq!(whole(reasons, 38), reasons);
+        assert_eq!(whole(reasons, 37), "link_down=2496 and 2 more");
+        assert_eq!(whole(reasons, 30), "link_down=2496 and 2 more");
+        assert_eq!(whole("-", 1), "-");
+    }
 
     fn stats(rules: usize, seconds: u64) -> Stats {
         let rule = |i: usize| RuleStats {

@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     control::protocol::{RuleState, Top, TopRule},
-    ctl::stats::{Rate, natural},
+    ctl::stats::Rate,
+    rules::order::natural,
 };
 
 /// Seconds of rates that are kept for each rule.

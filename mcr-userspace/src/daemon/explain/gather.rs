@@ -42,7 +42,7 @@ impl State {
             silence: live.and_then(|live| live.hearing.silence(Instant::now())),
             ingress: self.interface_facts(&rule.matcher.interface),
             outputs,
-            memberships: self.members.view(Some(&rule.matcher)),
+            memberships: self.members.view_of([&rule.matcher]),
             membership_warning: self.members.warning(&rule.matcher, how),
             reading: self.reading(&rule),
             finding: live.and_then(|live| live.traffic.finding()),

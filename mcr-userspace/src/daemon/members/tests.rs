@@ -20,7 +20,7 @@ fn matcher() -> Match {
 #[test]
 fn what_no_rule_needs_is_held_until_the_next_tick() {
     let (mut members, rule, how) = (Members::default(), matcher(), config::Membership::Join);
-    let held = |members: &Members| (users(members), members.view(None).len());
+    let held = |members: &Members| (users(members), members.view().len());
     members.add(LO, &rule, how);
     members.add(LO, &rule, how);
     members.remove(LO, &rule, how);
@@ -51,7 +51,7 @@ fn a_join_within_a_vlan() {
     let mut members = Members::default();
     let vlan = |is_up| vlans::Vlan { ifindex: LO, name: "eth0.100".into(), is_up };
     let held = |members: &Members| {
-        let view = members.view(Some(&rule)).remove(0);
+        let view = members.view_of([&rule]).remove(0);
         (users(members), view.state, view.vlan, view.via)
     };
     let joined = (1, "joined".to_owned(), Some(100), Some("eth0.100".to_owned()));

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Array, ArrayOfTables, Document, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::{Edit, inline, lines, merge, rule_table};
+use super::{Edit, comments, inline, lines, merge, rule_table};
 use crate::rules::{
     edit::{ANY, NONE},
     spec::{MatchSpec, RuleSpec},
@@ -36,7 +36,7 @@ pub(super) fn edited(text: &str, edits: &[(Option<usize>, &Edit)]) -> Result<Str
         }
         let after = document.to_string();
         if after != before {
-            text = lines::keep(&text, &after);
+            text = lines::keep(&text, &comments::keep(&before, &after));
         }
     }
     let mut gone: Vec<usize> =

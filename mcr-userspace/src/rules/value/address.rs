@@ -32,13 +32,24 @@ fn hint(text: &str) -> Option<String> {
             shown(port)
         ));
     }
-    if let Some((first, _)) = text.split_once('-').filter(|(first, _)| is_address(first)) {
-        return Some(format!(" is a range; write one address, or a prefix such as {first}/32"));
+    if let Some((first, last)) = text.split_once('-').filter(|(first, _)| is_address(first)) {
+        return Some(match last.parse().ok().and_then(|last| aligned(first.parse().ok()?, last)) {
+            Some(prefix) => format!(" is a range; where a prefix may stand, write {prefix}"),
+            None => " is a range; write one address or one prefix, and a rule for each of several".to_owned(),
+        });
     }
     if let Some(base) = text.strip_suffix('.').filter(is_address) {
         return Some(format!(" ends with a dot; write {base}"));
     }
     numbers(text)
+}
+
+/// The prefix that is exactly the addresses from `first` to `last`.
+fn aligned(first: Ipv4Addr, last: Ipv4Addr) -> Option<String> {
+    let (first_bits, last_bits) = (u32::from(first), u32::from(last));
+    let size = u64::from(last_bits.checked_sub(first_bits)?) + 1;
+    let is_prefix = size.is_power_of_two() && u64::from(first_bits) % size == 0;
+    is_prefix.then(|| format!("{first}/{}", 32 - size.trailing_zeros()))
 }
 
 /// An IPv6 address, in brackets or with a zone too.
@@ -113,7 +124,8 @@ mod tests {
             ("239. 1.1.1", "has spaces; write 239.1.1.1"),
             ("239.1.1.1/32", "one address is wanted here; write 239.1.1.1"),
             ("239.1.1.1:5001", "write 239.1.1.1, and the port by itself: port 5001"),
-            ("239.1.1.1-239.1.1.9", "a prefix such as 239.1.1.1/32"),
+            ("239.1.1.1-239.1.1.9", "write one address or one prefix"),
+            ("239.1.1.8-239.1.1.15", "write 239.1.1.8/29"),
             ("239.1.1.*", "write 239.1.1.0/24"),
             ("239.1.1.1.", "write 239.1.1.1"),
             ("ff0e::1", "IPv6 is not supported yet"),
