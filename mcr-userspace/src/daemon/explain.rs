@@ -29,11 +29,11 @@ use judge::{is_certain, judge};
 
 /// The longest watch, in seconds.
 const MAX_SECONDS: u32 = 3600;
-/// Between two looks at whether there is still somebody to answer, and whether enough has come.
+/// Between two looks at whether the client is still there, and whether enough packets have come.
 const LOOK: Duration = Duration::from_millis(100);
 /// Packets are watched for so long at least where they match: what becomes of them shows within that.
 const ENOUGH: Duration = Duration::from_secs(1);
-/// How long the rule's state is waited for where a problem was found: it is that of the last five seconds with packets.
+/// How long `explain` waits for the state to follow a loss that it has found: the state covers the last five seconds with packets.
 const STATE_FOLLOWS: Duration = Duration::from_secs(6);
 /// Flows that an answer holds.
 const MOST_FLOWS: usize = 4096;
@@ -55,7 +55,8 @@ impl Shared {
         };
         let matched = before.reading.matched_packets;
         let begun = Instant::now();
-        wait(seconds, peer, || begun.elapsed() >= ENOUGH && self.lock().matched(name).is_some_and(|now| now > matched));
+        let is_enough = || begun.elapsed() >= ENOUGH && self.lock().matched(name).is_some_and(|now| now > matched);
+        wait(Duration::from_secs(seconds.into()), peer, is_enough);
         self.settle();
         let seconds = begun.elapsed().as_secs_f64();
         let flows = recording.flows();
@@ -71,13 +72,13 @@ impl Shared {
         };
         let watched = watched(&before, &after, seconds, flows);
         let mut explained = judge(&after, Some(&watched));
-        // What becomes of packets is looked at once a second: the state follows what was found here.
-        let begun = Instant::now();
-        while explained.has_problem() && explained.state == RuleState::Active && begun.elapsed() < STATE_FOLLOWS {
-            thread::sleep(LOOK);
-            let state = self.lock();
-            let Some(rule) = state.set.get(name) else { break };
-            explained.state = state.standing(rule).state;
+        if explained.loses() && explained.state == RuleState::Active {
+            wait(STATE_FOLLOWS, peer, || {
+                let state = self.lock();
+                let Some(rule) = state.set.get(name) else { return true };
+                explained.state = state.standing(rule).state;
+                explained.state != RuleState::Active
+            });
         }
         Response::RuleExplained(explained)
     }
@@ -110,7 +111,7 @@ impl Shared {
             return Response::refused(NotFound, format!("mcrd does not receive on {name}; it does on: {known}"));
         }
         let flows = recorder.begin().and_then(|recording| {
-            wait(seconds, peer, || false);
+            wait(Duration::from_secs(seconds.into()), peer, || false);
             recording.flows()
         });
         let flows = match flows {
@@ -142,9 +143,9 @@ fn watched(before: &Facts, after: &Facts, seconds: f64, flows: Vec<Flow>) -> Wat
     }
 }
 
-/// Waits so many seconds, until `is_enough`, or until nobody waits for the answer any more.
-fn wait(seconds: u32, peer: &Peer, mut is_enough: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(seconds.into());
+/// Waits for `time`, until `is_enough`, or until the client hangs up.
+fn wait(time: Duration, peer: &Peer, mut is_enough: impl FnMut() -> bool) {
+    let until = Instant::now() + time;
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         thread::sleep(left.min(LOOK));
         if peer.is_gone() || is_enough() {
@@ -156,4 +157,25 @@ fn wait(seconds: u32, peer: &Peer, mut is_enough: impl FnMut() -> bool) {
 fn refuse(seconds: u32) -> Option<Response> {
     let is_fine = (1..=MAX_SECONDS).contains(&seconds);
     (!is_fine).then(|| Response::usage(format!("--seconds {seconds}: write 1 to {MAX_SECONDS}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixStream, sync::Arc};
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_hangs_up_ends_the_wait() {
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        let peer = Peer::of(&Arc::new(ours));
+        let mut theirs = Some(theirs);
+        let mut looks = 0;
+        wait(Duration::from_secs(3600), &peer, || {
+            looks += 1;
+            drop(theirs.take());
+            false
+        });
+        assert_eq!(looks, 1, "after one look it is gone");
+    }
 }

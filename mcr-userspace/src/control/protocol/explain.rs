@@ -134,10 +134,23 @@ pub enum CheckResult {
     Problem,
 }
 
+impl RuleFinding {
+    /// Whether something is wrong.
+    pub fn is_problem(&self) -> bool {
+        self.result == CheckResult::Problem
+    }
+}
+
 impl RuleExplained {
     /// Whether anything is wrong.
     pub fn has_problem(&self) -> bool {
-        self.findings.iter().any(|finding| finding.result == CheckResult::Problem)
+        self.findings.iter().any(RuleFinding::is_problem)
+    }
+
+    /// Whether an output or a worker loses packets.
+    pub fn loses(&self) -> bool {
+        let is_loss = |finding: &RuleFinding| matches!(finding.check.as_str(), "output" | "worker");
+        self.findings.iter().any(|finding| finding.is_problem() && is_loss(finding))
     }
 }
 

@@ -106,6 +106,21 @@ impl Flow {
         let Self { interface, vlan, source, group, port, .. } = self;
         Arrived { interface, vlan: *vlan, source: *source, group: *group, port: *port }
     }
+
+    /// 400 untagged packets of 239.1.1.1:5001 from 10.0.0.5, which come in on eth0.
+    #[cfg(test)]
+    pub fn example() -> Self {
+        Self {
+            interface: "eth0".into(),
+            vlan: None,
+            source: [10, 0, 0, 5].into(),
+            group: [239, 1, 1, 1].into(),
+            port: Some(5001),
+            verdict: Verdict::PassNoRule,
+            is_unicast: false,
+            packets: 400,
+        }
+    }
 }
 
 /// What was seen while packets were watched.

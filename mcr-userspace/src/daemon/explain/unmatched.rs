@@ -95,28 +95,16 @@ mod tests {
         Candidate { name: name.into(), matcher, readiness: Readiness::Ready }
     }
 
-    fn flow() -> Flow {
-        Flow {
-            interface: "eth0".into(),
-            vlan: None,
-            source: [10, 0, 0, 5].into(),
-            group: [239, 1, 1, 1].into(),
-            port: Some(5001),
-            verdict: Verdict::PassVlan,
-            is_unicast: false,
-            packets: 7,
-        }
-    }
-
     #[test]
     fn the_nearest_rule_says_what_it_wants() {
         let s1 = candidate("s1", Some(100), Prefix::ANY);
-        assert_eq!(nearest(&flow(), std::slice::from_ref(&s1)).as_deref(), Some("s1 wants VLAN 100"));
+        let flow = Flow { verdict: Verdict::PassVlan, ..Flow::example() };
+        assert_eq!(nearest(&flow, std::slice::from_ref(&s1)).as_deref(), Some("s1 wants VLAN 100"));
         let s2 = candidate("s2", None, Prefix::host([10, 0, 0, 6].into()));
-        assert_eq!(nearest(&flow(), &[s1.clone(), s2]).as_deref(), Some("s2 wants source 10.0.0.6"), "more specific");
-        let other = Flow { group: [239, 7, 7, 7].into(), port: Some(9), ..flow() };
+        assert_eq!(nearest(&flow, &[s1.clone(), s2]).as_deref(), Some("s2 wants source 10.0.0.6"), "more specific");
+        let other = Flow { group: [239, 7, 7, 7].into(), port: Some(9), ..flow.clone() };
         assert_eq!(nearest(&other, std::slice::from_ref(&s1)), None);
-        let fits = Flow { vlan: Some(100), ..flow() };
+        let fits = Flow { vlan: Some(100), ..flow.clone() };
         let off = Candidate { readiness: Readiness::Disabled, ..s1.clone() };
         assert_eq!(nearest(&fits, &[off]).as_deref(), Some("s1 is switched off"));
         let fragment = Flow { port: None, verdict: Verdict::PassFragment, ..fits };

@@ -83,19 +83,6 @@ fn facts() -> Facts {
     }
 }
 
-fn flow() -> Flow {
-    Flow {
-        interface: "eth0".into(),
-        vlan: None,
-        source: [10, 0, 0, 5].into(),
-        group: [239, 1, 1, 1].into(),
-        port: Some(5001),
-        verdict: Verdict::PassNoRule,
-        is_unicast: false,
-        packets: 400,
-    }
-}
-
 /// `packets` that every output sends.
 fn passing(packets: u64) -> Watched {
     let output = OutputReading { offered: packets, sent: packets, ..OutputReading::default() };
@@ -146,31 +133,31 @@ fn what_is_well_is_no_problem() {
 #[test]
 fn near_misses() {
     let flows: [(Flow, &str, &str); 5] = [
-        (Flow { group: [239, 1, 1, 2].into(), ..flow() }, "the rule wants group 239.1.1.1", "--group 239.1.1.2"),
-        (Flow { port: Some(5002), ..flow() }, "239.1.1.1:5002 from 10.0.0.5 on eth0", "--port 5002"),
-        (Flow { vlan: Some(100), verdict: Verdict::PassVlan, ..flow() }, "in VLAN 100", "--vlan 100"),
-        (Flow { interface: "eth7".into(), ..flow() }, "the rule wants interface eth0", "--in eth7"),
-        (Flow { port: Some(5002), vlan: Some(7), ..flow() }, "wants port 5001 and no VLAN tag", "--port 5002 --vlan 7"),
+        (Flow { group: [239, 1, 1, 2].into(), ..Flow::example() }, "the rule wants group 239.1.1.1", "--group 239.1.1.2"),
+        (Flow { port: Some(5002), ..Flow::example() }, "239.1.1.1:5002 from 10.0.0.5 on eth0", "--port 5002"),
+        (Flow { vlan: Some(100), verdict: Verdict::PassVlan, ..Flow::example() }, "in VLAN 100", "--vlan 100"),
+        (Flow { interface: "eth7".into(), ..Flow::example() }, "the rule wants interface eth0", "--in eth7"),
+        (Flow { port: Some(5002), vlan: Some(7), ..Flow::example() }, "wants port 5001 and no VLAN tag", "--port 5002 --vlan 7"),
     ];
     for (flow, text, flags) in flows {
         finds(&facts(), Some(&arriving(flow)), text, Some(&format!("mcrctl rule set feed {flags}")));
     }
     let mut ssm = facts();
     ssm.rule.matcher.source = Prefix::host([10, 0, 0, 9].into());
-    finds(&ssm, Some(&arriving(flow())), "wants source 10.0.0.9", Some("mcrctl rule set feed --source 10.0.0.5"));
+    finds(&ssm, Some(&arriving(Flow::example())), "wants source 10.0.0.9", Some("mcrctl rule set feed --source 10.0.0.5"));
     let mut tagged = facts();
     tagged.rule.matcher.vlan = Some(100);
-    finds(&tagged, Some(&arriving(flow())), "wants VLAN 100", Some("mcrctl rule set feed --vlan none"));
-    let fragment = Flow { port: None, verdict: Verdict::PassFragment, ..flow() };
+    finds(&tagged, Some(&arriving(Flow::example())), "wants VLAN 100", Some("mcrctl rule set feed --vlan none"));
+    let fragment = Flow { port: None, verdict: Verdict::PassFragment, ..Flow::example() };
     finds(&facts(), Some(&arriving(fragment)), "fragments of 239.1.1.1", None);
-    let unicast = Flow { is_unicast: true, ..flow() };
+    let unicast = Flow { is_unicast: true, ..Flow::example() };
     finds(&facts(), Some(&arriving(unicast)), "another host's Ethernet address", None);
     // Of two, the one of the rule's own group.
-    let other = Flow { group: [239, 9, 9, 9].into(), packets: 9999, ..flow() };
-    let both = Watched { flows: vec![other, Flow { port: Some(5002), ..flow() }], ..passing(0) };
+    let other = Flow { group: [239, 9, 9, 9].into(), packets: 9999, ..Flow::example() };
+    let both = Watched { flows: vec![other, Flow { port: Some(5002), ..Flow::example() }], ..passing(0) };
     finds(&facts(), Some(&both), "wants port 5001", Some("mcrctl rule set feed --port 5002"));
     // Far from it: nothing arrives.
-    let far = Flow { group: [239, 9, 9, 9].into(), port: Some(1), ..flow() };
+    let far = Flow { group: [239, 9, 9, 9].into(), port: Some(1), ..Flow::example() };
     finds(&facts(), Some(&arriving(far)), "no packet of 239.1.1.1:5001 arrives on eth0", None);
 }
 
@@ -275,7 +262,7 @@ fn several_causes_each_stand_there_and_the_root_first() {
     facts.outputs[0].interface.link = Link::Down;
     facts.outputs[1].interface.link = Link::NoCarrier;
     facts.membership_warning = Some("eth0: 239.1.1.1 is not joined: no buffer space".into());
-    let watched = arriving(Flow { port: Some(5002), ..flow() });
+    let watched = arriving(Flow { port: Some(5002), ..Flow::example() });
     let explained = judge(&facts, Some(&watched));
     let problems: Vec<&str> =
         explained.findings.iter().filter(|f| f.result == CheckResult::Problem).map(|f| f.check.as_str()).collect();
