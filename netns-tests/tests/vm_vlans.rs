@@ -69,12 +69,15 @@ fn joins_within_a_vlan() -> Result<()> {
         .with_context(|| tcpdump.stderr().unwrap_or_default())?;
     let relay = Relay::start(&guest, "", "--iface-in eth1 --iface-out eth2")?;
 
-    // There is no interface in it: nothing is asked for, and the remedy is one.
+    // There is no interface in it: nothing is asked for, and the printed command makes one.
     let rule = &rules::streams(1, "eth1", "eth2")[0];
     let added = relay.ctl(&format!("{} --vlan 100", rule.add().join(" ")))?.success()?;
     let remedy = added.stderr.split('`').nth(1).with_context(|| added.told())?;
     become_so(&relay, "failed: no interface in VLAN 100", None)?;
     ensure!(warns(&relay, remedy)? && groups(&guest, "eth1")?.is_empty());
+    let explained = relay.ctl(&format!("explain {} --seconds 1", rule.name))?.exited(1)?;
+    let first = explained.stdout.lines().next().unwrap_or_default();
+    ensure!(first.contains(" is idle: ") && first.ends_with(&format!("; fix: {remedy}")), "{}", explained.told());
     guest.run(remedy)?;
     become_so(&relay, "joined", Some("eth1.100"))?;
     ensure!(!warns(&relay, "VLAN 100")?);

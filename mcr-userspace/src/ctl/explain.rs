@@ -87,18 +87,20 @@ impl ExplainArgs {
 
 /// Adds what only this process can see: the host's firewall, and who asks for its memberships.
 pub(super) fn complete(explained: &mut RuleExplained, interface: &str, socket: &Path) {
-    let is_silent = explained
-        .findings
-        .iter()
-        .any(|finding| finding.result == CheckResult::Problem && finding.check == "arrival" && finding.fix.is_none());
-    let mut more: Vec<RuleFinding> = doctor::hearing(interface, socket, is_silent);
-    let ends = |finding: &RuleFinding| finding.result == CheckResult::Ok;
-    let (problems, fine): (Vec<_>, Vec<_>) = more.drain(..).partition(|finding| !ends(finding));
+    let silence = |finding: &RuleFinding| finding.is_problem() && finding.check == "arrival" && finding.fix.is_none();
+    let is_silent = explained.findings.iter().any(silence);
+    merge(&mut explained.findings, doctor::hearing(interface, socket, is_silent), is_silent);
+}
+
+/// Puts findings of this process among the daemon's. Of one check, this process knows more.
+fn merge(findings: &mut Vec<RuleFinding>, more: Vec<RuleFinding>, is_silent: bool) {
+    findings.retain(|finding| !more.iter().any(|better| better.check == finding.check));
+    let (problems, fine): (Vec<_>, Vec<_>) = more.into_iter().partition(RuleFinding::is_problem);
     // Nobody is asked: that is why nothing arrives. Where packets do arrive, it is what will go wrong next.
-    let silence = |finding: &RuleFinding| ends(finding) || is_silent && finding.check == "arrival";
-    let at = explained.findings.iter().position(silence).unwrap_or(explained.findings.len());
-    explained.findings.splice(at..at, problems);
-    explained.findings.extend(fine);
+    let silence = |finding: &RuleFinding| !finding.is_problem() || is_silent && finding.check == "arrival";
+    let at = findings.iter().position(silence).unwrap_or(findings.len());
+    findings.splice(at..at, problems);
+    findings.extend(fine);
 }
 
 /// The cause and its fix in the first line; then each check.
@@ -126,7 +128,7 @@ pub(super) fn rule_text(explained: &RuleExplained, out: &mut dyn Write) -> io::R
     Ok(())
 }
 
-/// Which rule takes it, what leaves, and who comes close.
+/// Which rule takes it, what leaves, and which rules are near.
 pub(super) fn packet_text(explained: &PacketExplained, out: &mut dyn Write) -> io::Result<()> {
     match &explained.rule {
         Some(rule) => writeln!(out, "rule {rule} matches")?,

@@ -154,7 +154,10 @@ impl State {
         for ((id, name), (_, to)) in renamed.iter().zip(&moves) {
             let Some(place) = self.interfaces.place_mut(*id) else { continue };
             log::warn!("{} is called {name} now", place.name);
-            taken.extend(place.leave(&self.program).map(|interface| (*to, interface)));
+            if let Some(interface) = place.leave(&self.program) {
+                place.renamed = Some(interface.nic.ifindex);
+                taken.push((*to, interface));
+            }
         }
         for (to, interface) in taken {
             if let Some(place) = self.interfaces.place_mut(to) {
@@ -216,7 +219,11 @@ impl State {
                 }
             }
             let nic = &mut interface.nic;
-            (nic.mac, nic.address, nic.mtu) = (now.mac, now.address, now.mtu);
+            place.lost_address = match now.address {
+                Some(_) => None,
+                None => nic.address.zip(nic.prefix).or(place.lost_address),
+            };
+            (nic.mac, nic.address, nic.prefix, nic.mtu) = (now.mac, now.address, now.prefix, now.mtu);
             (nic.address_by_group, nic.master) = (now.address_by_group, now.master);
         }
         for nic in grown {

@@ -1,7 +1,7 @@
 //! Interfaces by the names that rules and flags know them by: those with sockets, what they were granted, and how they come to be
 //! attached.
 
-use std::{collections::BTreeMap, os::fd::RawFd, time::Instant};
+use std::{collections::BTreeMap, net::Ipv4Addr, os::fd::RawFd, time::Instant};
 
 use anyhow::{Context, bail};
 use mcr_common::{counter::Verdict, flow::InterfaceFacts, limits::MAX_SOCKETS};
@@ -21,6 +21,7 @@ use crate::{
     config::Mode,
     forward::rule::InterfaceId,
     kernel::{
+        ifreq,
         nic::Nic,
         program::{Attachment, Program},
     },
@@ -120,6 +121,10 @@ pub struct Place {
     pub link: Link,
     /// The mode that was last told of.
     pub mode: Option<String>,
+    /// Index of the interface that had this name until it was renamed.
+    pub renamed: Option<u32>,
+    /// The address that outputs sent from until the interface lost it, and its prefix length.
+    pub lost_address: Option<(Ipv4Addr, u8)>,
     /// What the program counted here on those that had the name before, less what it had counted on this one before it got the name.
     before: [u64; Verdict::COUNT],
 }
@@ -133,8 +138,21 @@ impl Place {
             refused: None,
             link: Link::Absent,
             mode: None,
+            renamed: None,
+            lost_address: None,
             before: Default::default(),
         }
+    }
+
+    /// The name that the interface of this name has now, where it was renamed and none has come in its place.
+    pub fn renamed(&self) -> Option<String> {
+        let now = ifreq::name_of(self.renamed.filter(|_| self.interface.is_none())?).ok()?;
+        (now != self.name).then_some(now)
+    }
+
+    /// The address that the interface has lost, as `ip address add` takes it.
+    pub fn lost_address(&self) -> Option<String> {
+        self.lost_address.map(|(address, length)| format!("{address}/{length}"))
     }
 
     /// Packets by the program's verdict, on every interface that has had the name.
@@ -152,6 +170,7 @@ impl Place {
     pub fn leave(&mut self, program: &Program) -> Option<Interface> {
         self.before = self.verdicts(program);
         self.absent = absent(&self.name);
+        (self.renamed, self.lost_address) = (None, None);
         self.interface.take()
     }
 

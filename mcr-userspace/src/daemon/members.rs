@@ -122,7 +122,7 @@ impl Members {
         });
     }
 
-    /// Hears what comes where groups are joined.
+    /// Listens where groups are joined.
     fn listen(&mut self, now: Instant) {
         let mut on = BTreeMap::new();
         for (ifindex, interface) in &self.interfaces {
@@ -219,12 +219,27 @@ impl Members {
 
     /// What users should know of what a rule needs.
     pub fn warning(&self, matcher: &Match, how: config::Membership) -> Option<String> {
-        let interface = self.interfaces.values().find(|interface| interface.name == matcher.interface)?;
-        let need = need(matcher, how)?;
-        if need.membership == Membership::All {
-            return interface.unasked();
+        self.unjoined(matcher, how).or_else(|| self.deaf(matcher, how))
+    }
+
+    /// Why the host has not joined what a rule needs.
+    pub fn unjoined(&self, matcher: &Match, how: config::Membership) -> Option<String> {
+        let (interface, need) = self.needed(matcher, how)?;
+        match need.membership {
+            Membership::All => interface.unasked(),
+            _ => interface.warning(&need, &self.host.vlans),
         }
-        interface.warning(&need, &self.host.vlans).or_else(|| self.ears.on(interface.joined_on(&need)?)?.warning())
+    }
+
+    /// Why the host answers no IGMP query for what a rule needs.
+    pub fn deaf(&self, matcher: &Match, how: config::Membership) -> Option<String> {
+        let (interface, need) = self.needed(matcher, how)?;
+        self.ears.on(interface.joined_on(&need)?)?.warning()
+    }
+
+    fn needed(&self, matcher: &Match, how: config::Membership) -> Option<(&Interface, Need)> {
+        let interface = self.interfaces.values().find(|interface| interface.name == matcher.interface)?;
+        Some((interface, need(matcher, how)?))
     }
 
     /// What users should know of memberships, a line each.

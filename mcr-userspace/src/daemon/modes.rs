@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     config::Mode,
+    doctor::quoted,
     kernel::{
         answer, descriptors,
         holders::{self, Holder},
@@ -134,13 +135,7 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
     let name = &nic.name;
     match error.raw_os_error() {
         Some(libc::EEXIST) if let Some(why) = program_above(nic.ifindex) => MayPass(format!("{name}: {why}")).into(),
-        Some(libc::EBUSY | libc::EEXIST) => MayPass(format!(
-            "{name}: another XDP program is attached{}; see it with `ip link show {name}`, and end its owner first",
-            owner_of_program(nic.ifindex)
-                .map(|owner| format!(", by {} (process {})", owner.name, owner.pid))
-                .unwrap_or_default()
-        ))
-        .into(),
+        Some(libc::EBUSY | libc::EEXIST) => MayPass(in_the_way(nic)).into(),
         Some(libc::EPERM) => {
             anyhow::anyhow!("{name}: attaching an XDP program needs root, or CAP_NET_ADMIN and CAP_BPF")
         }
@@ -153,6 +148,23 @@ fn refused(nic: &Nic, error: io::Error) -> anyhow::Error {
             None => anyhow::anyhow!("{name}: attaching the XDP program: {error}"),
         },
     }
+}
+
+/// Which program is attached already, and the command that takes it away.
+fn in_the_way(nic: &Nic) -> String {
+    let name = &nic.name;
+    let (whose, remedy) = match owner_of_program(nic.ifindex) {
+        // An attachment that a process holds ends with it, and not by `ip`.
+        Some(owner) if owner.link => {
+            (format!(", by {} (process {})", owner.name, owner.pid), format!("end it first: `kill {}`", owner.pid))
+        }
+        owner => {
+            let whose = owner.map(|owner| format!(", by {} (process {})", owner.name, owner.pid)).unwrap_or_default();
+            let off = link::of(nic.ifindex).ok().and_then(|link| link.xdp).map_or("xdp", |xdp| xdp.mode.word());
+            (whose, format!("take it away first: `ip link set dev {} {off} off`", quoted(name)))
+        }
+    };
+    format!("{name}: another XDP program is attached{whose}; {remedy}")
 }
 
 /// Why an interface without a program takes none: one that is on top of it has one (`dev_xdp_attach`, net/core/dev.c), such as a

@@ -199,14 +199,15 @@ impl State {
     }
 }
 
+/// What [`no_address`] says after the interface's name.
+pub const NO_ADDRESS: &str = " has no IPv4 address to send from";
+
 /// Why an output cannot send from the interface of this name, and what helps.
 fn no_address(name: &str, vlan: Option<u16>) -> String {
     match vlan {
-        None => format!(
-            "{name} has no IPv4 address to send from (`ip addr add ADDRESS/LEN dev {name}`, or source=keep or source=ADDRESS)"
-        ),
+        None => format!("{name}{NO_ADDRESS} (`ip addr add ADDRESS/LEN dev {name}`, or source=keep or source=ADDRESS)"),
         Some(id) => format!(
-            "{name} has no IPv4 address to send from in VLAN {id}, nor has an interface of the host in that VLAN (`{}`, and `ip addr add ADDRESS/LEN` on it; or source=keep or source=ADDRESS)",
+            "{name}{NO_ADDRESS} in VLAN {id}, nor has an interface of the host in that VLAN (`{}`, and `ip addr add ADDRESS/LEN` on it; or source=keep or source=ADDRESS)",
             remedy(name, id)
         ),
     }

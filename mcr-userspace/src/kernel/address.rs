@@ -35,6 +35,8 @@ const ANY_GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 struct Address {
     /// The interface's own, of a pair too.
     own: Ipv4Addr,
+    /// Prefix length of its network; `None` of a pair.
+    prefix: Option<u8>,
     /// How far it is valid (`RT_SCOPE_*`): the smaller, the farther.
     scope: u8,
     /// Whether another address of its subnet came before it.
@@ -46,6 +48,8 @@ struct Address {
 pub struct Chosen {
     /// The address; `None` where the interface has none that packets may leave with.
     pub address: Option<Ipv4Addr>,
+    /// Its prefix length, where it is the interface's own.
+    pub prefix: Option<u8>,
     /// Whether it may be another one for other groups: none of the interface's own is valid everywhere, and routes are asked.
     pub by_group: bool,
 }
@@ -65,7 +69,9 @@ pub fn chosen(link: &Link, group: Option<Ipv4Addr>) -> io::Result<Chosen> {
     let (by_itself, by_group) = select(&own);
     let Some(by_itself) = by_itself else { return Ok(Chosen::default()) };
     let asked = toward(group.unwrap_or(ANY_GROUP), link.ifindex)?;
-    Ok(Chosen { address: Some(asked.unwrap_or(by_itself)), by_group })
+    let address = asked.unwrap_or(by_itself);
+    let prefix = own.iter().find(|own| own.own == address).and_then(|own| own.prefix);
+    Ok(Chosen { address: Some(address), prefix, by_group })
 }
 
 /// Of an interface's addresses, the one that the kernel takes with no route to ask (`inet_select_addr`, net/ipv4/devinet.c), and whether
@@ -88,15 +94,17 @@ fn of(ifindex: u32) -> io::Result<Vec<Address>> {
 /// Reads a `struct ifaddrmsg` and what follows it, if it is of this interface: kernels that do not know the strict check tell of all.
 fn read(message: &[u8], ifindex: u32) -> Option<Address> {
     let (head, rest) = message.split_first_chunk::<IFADDRMSG>()?;
-    let [family, _, flags, scope, index @ ..] = *head;
+    let [family, length, flags, scope, index @ ..] = *head;
     if i32::from(family) != libc::AF_INET || u32::from_ne_bytes(index) != ifindex {
         return None;
     }
     let find = |wanted| attributes(rest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     let flags = find(IFA_FLAGS).and_then(number).unwrap_or(flags.into());
     // IFA_ADDRESS is the other end's, where there are two.
-    let own = find(IFA_LOCAL).or_else(|| find(IFA_ADDRESS)).and_then(ipv4)?;
-    Some(Address { own, scope, is_secondary: flags & IFA_F_SECONDARY != 0 })
+    let (local, address) = (find(IFA_LOCAL).and_then(ipv4), find(IFA_ADDRESS).and_then(ipv4));
+    let own = local.or(address)?;
+    let prefix = address.is_none_or(|address| address == own).then_some(length);
+    Some(Address { own, prefix, scope, is_secondary: flags & IFA_F_SECONDARY != 0 })
 }
 
 /// Which address the kernel sends from to `group` by an interface; `None` where it would not send.
@@ -139,16 +147,21 @@ mod tests {
     fn an_end_of_a_pair_is_its_own() {
         let pair = message(0, 0, &[(IFA_ADDRESS, [10, 2, 0, 2]), (IFA_LOCAL, [10, 2, 0, 1])]);
         let own = Ipv4Addr::new(10, 2, 0, 1);
-        assert_eq!(read(&pair, 5), Some(Address { own, scope: 0, is_secondary: false }));
+        assert_eq!(read(&pair, 5), Some(Address { own, prefix: None, scope: 0, is_secondary: false }));
         assert_eq!(read(&pair, 6), None, "another interface's");
         // Flags beyond eight are in an attribute, which has the others too.
         let second = message(253, 0, &[(IFA_LOCAL, [10, 2, 0, 1]), (IFA_FLAGS, 0x201u32.to_ne_bytes())]);
-        assert_eq!(read(&second, 5), Some(Address { own, scope: 253, is_secondary: true }));
+        assert_eq!(read(&second, 5), Some(Address { own, prefix: Some(24), scope: 253, is_secondary: true }));
     }
 
     #[test]
     fn far_before_near_and_primary_alone() {
-        let address = |last, scope, is_secondary| Address { own: Ipv4Addr::new(10, 0, 0, last), scope, is_secondary };
+        let address = |last, scope, is_secondary| Address {
+            own: Ipv4Addr::new(10, 0, 0, last),
+            prefix: Some(24),
+            scope,
+            is_secondary,
+        };
         let chosen = |own: &[Address]| {
             let (address, by_group) = select(own);
             (address.map(|address| address.octets()[3]), by_group)

@@ -89,6 +89,17 @@ pub enum XdpPlace {
     Several,
 }
 
+impl XdpPlace {
+    /// The word that takes a program away, for `ip link set dev NAME ... off`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Skb => "xdpgeneric",
+            Self::Device => "xdpoffload",
+            Self::Driver | Self::Several => "xdp",
+        }
+    }
+}
+
 impl fmt::Display for XdpPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -33,6 +33,8 @@ pub struct Nic {
     pub mac: [u8; 6],
     /// The IPv4 address that the kernel sends from here to groups in general.
     pub address: Option<Ipv4Addr>,
+    /// Prefix length of that, where it is the interface's own.
+    pub prefix: Option<u8>,
     /// Whether that may be another one for some groups.
     pub address_by_group: bool,
     /// What its link is (linux/if_arp.h): `ARPHRD_ETHER` and others.
@@ -81,7 +83,7 @@ impl Nic {
             Some(master) => Some(Master { name: link::of(master)?.name, kind: link.port_of.clone() }),
             None => None,
         };
-        let Chosen { address, by_group } = address::chosen(&link, None)?;
+        let Chosen { address, prefix, by_group } = address::chosen(&link, None)?;
         Ok(Self {
             name: name.to_owned(),
             ifindex: link.ifindex,
@@ -93,6 +95,7 @@ impl Nic {
             mtu: kernel.mtu()?,
             mac: kernel.mac()?,
             address,
+            prefix,
             address_by_group: by_group,
             hardware: link.hardware,
             kind: link.kind,

@@ -30,8 +30,10 @@ pub struct Facts {
     pub outputs: Vec<OutputFacts>,
     /// What the host is a member of for it.
     pub memberships: Vec<MembershipView>,
-    /// What is wrong with that.
-    pub membership_warning: Option<String>,
+    /// Why the host has not joined what it needs.
+    pub unjoined: Option<String>,
+    /// Why the host answers no IGMP query for it.
+    pub deaf: Option<String>,
     /// All counters.
     pub reading: Reading,
     /// What the last seconds that had packets have shown.
@@ -47,6 +49,8 @@ pub struct InterfaceFacts {
     pub name: String,
     /// Why mcrd has none of that name.
     pub absent: Option<String>,
+    /// The name that it has now, where it was renamed.
+    pub renamed: Option<String>,
     /// Its link.
     pub link: Link,
     /// Bytes of the largest IP packet.
@@ -68,6 +72,8 @@ pub struct OutputFacts {
     pub interface: InterfaceFacts,
     /// Why it cannot send.
     pub lack: Option<String>,
+    /// The address that its interface had and has lost, as `ip address add` takes it.
+    pub lost_address: Option<String>,
 }
 
 /// A more specific rule whose packets this one would take without it.

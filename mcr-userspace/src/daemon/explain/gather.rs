@@ -17,7 +17,7 @@ use crate::{
     rules::rule::Rule,
 };
 
-/// Rules that come close to a packet and are told of.
+/// Rules that come close to a packet, in an answer.
 const MOST_NEAR: usize = 10;
 /// More specific rules that are looked at.
 const MOST_STRONGER: usize = 64;
@@ -33,6 +33,7 @@ impl State {
             label: output_name(at, output),
             interface: self.interface_facts(&output.interface),
             lack: is_active.then(|| self.lack(&rule, output)).flatten(),
+            lost_address: self.interfaces.place(&output.interface).and_then(Place::lost_address),
         });
         let outputs = outputs.collect();
         let how = self.options.membership(&rule.matcher.interface);
@@ -43,7 +44,8 @@ impl State {
             ingress: self.interface_facts(&rule.matcher.interface),
             outputs,
             memberships: self.members.view_of([&rule.matcher]),
-            membership_warning: self.members.warning(&rule.matcher, how),
+            unjoined: self.members.unjoined(&rule.matcher, how),
+            deaf: self.members.deaf(&rule.matcher, how),
             reading: self.reading(&rule),
             finding: live.and_then(|live| live.traffic.finding()),
             stronger: self.stronger(&rule),
@@ -60,6 +62,7 @@ impl State {
         InterfaceFacts {
             name: name.to_owned(),
             absent: there.is_none().then(|| place.absent.clone()),
+            renamed: place.renamed(),
             link: self.link_now(place),
             mtu: there.map_or(0, |interface| interface.nic.mtu),
             xdp: there.map(|interface| interface.attachment.to_string()).unwrap_or_default(),

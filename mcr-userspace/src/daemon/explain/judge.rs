@@ -11,6 +11,9 @@ use crate::{
     doctor::quoted,
 };
 
+/// The check of IGMP queries that do not reach the host: `mcrctl`, which sees the firewall, finds out why.
+pub const DEAF: &str = "igmp-queries";
+
 /// A finding, and how near the root of all evil it is: the first problem is the cause.
 #[derive(Clone, Debug)]
 pub struct Judged {
@@ -60,7 +63,7 @@ pub fn judge(facts: &Facts, watched: Option<&Watched>) -> RuleExplained {
     let mut judged = vec![rule(facts)];
     if !matches!(facts.state, RuleState::Disabled | RuleState::Waiting) {
         judged.extend(ingress(&facts.ingress));
-        judged.extend(membership(facts));
+        judged.extend(membership(facts, watched));
         if let Some(watched) = watched {
             judged.extend(arrival::judge(facts, watched));
         }
@@ -81,7 +84,11 @@ fn rule(facts: &Facts) -> Judged {
         }
         (RuleState::Waiting, why) => {
             let why = why.as_deref().filter(|why| !why.is_empty()).unwrap_or("it starts");
-            problem(rank::RULE, "rule", name, format!("the rule waits: {why}"), command_in(why))
+            let (more, fix) = match outputs::renamed(facts, why).or_else(|| outputs::unaddressed(facts, why)) {
+                Some((more, fix)) => (more, Some(fix)),
+                None => (String::new(), command_in(why)),
+            };
+            problem(rank::RULE, "rule", name, format!("the rule waits: {why}{more}"), fix)
         }
         _ => ok("rule", name, "the rule is switched on"),
     }
@@ -124,16 +131,28 @@ pub fn link(rank: u8, check: &str, interface: &InterfaceFacts, means: &str) -> J
     }
 }
 
-fn membership(facts: &Facts) -> Vec<Judged> {
+fn membership(facts: &Facts, watched: Option<&Watched>) -> Vec<Judged> {
     let interface = &facts.rule.matcher.interface;
-    if let Some(warning) = &facts.membership_warning {
-        return vec![problem(rank::MEMBERSHIP, "membership", interface, warning, command_in(warning))];
+    let mut judged = vec![joined(facts, watched)];
+    if let Some(deaf) = &facts.deaf {
+        judged.push(problem(rank::MEMBERSHIP, DEAF, interface, deaf, command_in(deaf)));
+    }
+    judged
+}
+
+fn joined(facts: &Facts, watched: Option<&Watched>) -> Judged {
+    let interface = &facts.rule.matcher.interface;
+    let takes_all = facts.memberships.first().is_some_and(|view| view.group.is_none());
+    // Nothing asks a switch for the groups of a prefix. Where they arrive all the same, none has to be asked.
+    let arrives = facts.state == RuleState::Active || watched.is_some_and(|watched| watched.added.matched_packets > 0);
+    if let Some(warning) = facts.unjoined.as_ref().filter(|_| !(takes_all && arrives)) {
+        return problem(rank::MEMBERSHIP, "membership", interface, warning, command_in(warning));
     }
     let failed = facts.memberships.iter().find(|view| view.state.starts_with("failed"));
     if let Some(view) = failed {
         let group = view.group.map_or("every group".to_owned(), |group| group.to_string());
         let text = format!("the host could not join {group} on {interface}: {}", view.state);
-        return vec![problem(rank::MEMBERSHIP, "membership", interface, text, command_in(&view.state))];
+        return problem(rank::MEMBERSHIP, "membership", interface, text, command_in(&view.state));
     }
     let text = match facts.memberships.first() {
         None => "the rule asks for no membership (membership = \"none\")".to_owned(),
@@ -146,19 +165,17 @@ fn membership(facts: &Facts) -> Vec<Judged> {
             format!("the host has joined {group}{of} on {}", view.via.as_ref().unwrap_or(interface))
         }
     };
-    vec![ok("membership", interface, text)]
+    ok("membership", interface, text)
 }
 
-/// The first command between backticks that can be run as it stands.
+/// The first command between backticks that changes something and can be run as it stands.
 pub fn command_in(text: &str) -> Option<String> {
     let quoted = text.split('`').skip(1).step_by(2);
     let runs = |command: &&str| {
         let is_placeholder = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == '/');
-        let starts = ["ip ", "ethtool ", "mcrctl ", "nft ", "iptables "];
-        starts.iter().any(|start| command.starts_with(start))
-            && !command.split(' ').any(is_placeholder)
-            && !command.starts_with("ip -s")
-            && !command.starts_with("ip link`")
+        let changes =
+            ["ip link set ", "ip link add ", "ip addr add ", "ethtool ", "mcrctl rule ", "sysctl -w ", "kill "];
+        changes.iter().any(|start| command.starts_with(start)) && !command.split(' ').any(is_placeholder)
     };
     quoted.into_iter().find(runs).map(str::to_owned)
 }

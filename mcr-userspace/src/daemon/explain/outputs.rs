@@ -3,8 +3,8 @@
 use mcr_common::counter::OutputDrop;
 
 use super::{
-    super::traffic::Finding,
-    facts::{Facts, OutputFacts, Watched},
+    super::{interfaces::absent, sources::NO_ADDRESS, traffic::Finding},
+    facts::{Facts, InterfaceFacts, OutputFacts, Watched},
     judge::{Judged, command_in, link, ok, problem, rank, rate},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 
 /// Ethernet header of the matched bytes.
 const HEADER: u64 = 14;
-/// TTL that the fix gives.
+/// TTL that the fix sets: Linux's own default. `keep` would let the packets end at the next router.
 const TTL: u8 = 64;
 
 /// Judges each output.
@@ -30,11 +30,16 @@ fn one(facts: &Facts, watched: Option<&Watched>, at: usize, output: &OutputFacts
     if output.interface.absent.is_none()
         && let Some(why) = &output.lack
     {
-        let keep = set_output(&facts.rule, at, |output| output.source = Source::Keep);
-        return vec![problem(rank::OUTPUT, "output", label, format!("{label} waits: {why}"), Some(keep))];
+        let (had, fix) = address(facts, at, output);
+        return vec![problem(rank::OUTPUT, "output", label, format!("{label} waits: {why}{had}"), Some(fix))];
     }
     let mut linked = link(rank::OUTPUT, "output", &output.interface, &format!("{label} sends nothing"));
     linked.finding.place.clone_from(label);
+    if let Some(now) = &output.interface.renamed {
+        let (text, fix) = to_new_name(facts, at, now);
+        linked.finding.text += &text;
+        linked.finding.fix = Some(fix);
+    }
     if linked.rank == rank::OUTPUT {
         return vec![linked];
     }
@@ -68,6 +73,39 @@ fn one(facts: &Facts, watched: Option<&Watched>, at: usize, output: &OutputFacts
     judged
 }
 
+/// The address that the interface has lost, and the command that gives it back; the sender's own where none is known.
+fn address(facts: &Facts, at: usize, output: &OutputFacts) -> (String, String) {
+    match &output.lost_address {
+        Some(lost) => {
+            (format!("; it had {lost}"), format!("ip address add {lost} dev {}", quoted(&output.interface.name)))
+        }
+        None => (String::new(), set_output(&facts.rule, at, |output| output.source = Source::Keep)),
+    }
+}
+
+/// What a rule lacks that waits for an interface which was renamed, and the command that names it as it is now.
+pub fn renamed(facts: &Facts, why: &str) -> Option<(String, String)> {
+    let waits_for = |interface: &InterfaceFacts| why == absent(&interface.name);
+    if let Some(now) = facts.ingress.renamed.as_ref().filter(|_| waits_for(&facts.ingress)) {
+        let fix = format!("mcrctl rule set {} --in {}", quoted(&facts.rule.name), quoted(now));
+        return Some((format!("; it is called {now} now"), fix));
+    }
+    let outputs = facts.outputs.iter().enumerate().filter(|(_, output)| waits_for(&output.interface));
+    outputs.filter_map(|(at, output)| Some(to_new_name(facts, at, output.interface.renamed.as_ref()?))).next()
+}
+
+fn to_new_name(facts: &Facts, at: usize, now: &str) -> (String, String) {
+    let fix = set_output(&facts.rule, at, |output| now.clone_into(&mut output.interface));
+    (format!("; it is called {now} now"), fix)
+}
+
+/// The command for a rule that waits for the address of an output.
+pub fn unaddressed(facts: &Facts, why: &str) -> Option<(String, String)> {
+    let begins = |name: &str| why.strip_prefix(name).is_some_and(|rest| rest.starts_with(NO_ADDRESS));
+    let at = facts.outputs.iter().position(|output| begins(&output.interface.name))?;
+    Some(address(facts, at, &facts.outputs[at]))
+}
+
 /// Why, and the command that fixes it.
 fn remedy(
     reason: OutputDrop,
@@ -80,7 +118,8 @@ fn remedy(
     match reason {
         OutputDrop::TtlExpired => {
             let fix = set_output(&facts.rule, at, |output| output.ttl = Ttl::Set(TTL));
-            ("the TTL of the packets ends here; raise the sender's TTL, or set one at the output".to_owned(), Some(fix))
+            let text = "the TTL of the packets ends here; raise it at the sender, or set one at the output";
+            (text.to_owned(), Some(fix))
         }
         OutputDrop::TooBig => {
             let mean = watched.map_or(0, |watched| {
@@ -97,7 +136,7 @@ fn remedy(
         }
         OutputDrop::NoFrame => ("no frame is free; raise `frames` in [limits] and restart mcrd".to_owned(), None),
         OutputDrop::TxRingFull => {
-            (format!("{name} sends more slowly than packets come; see `ip -s link show {name}`"), None)
+            (format!("{name} sends more slowly than packets arrive; see `ip -s link show {name}`"), None)
         }
         OutputDrop::TxRefused => {
             (format!("the kernel refuses to send on {name}; see `ip -s link show {name}` and its carrier"), None)
@@ -106,8 +145,8 @@ fn remedy(
             (format!("{name} was down"), command_in(&format!("`ip link set dev {} up`", quoted(name))))
         }
         OutputDrop::NoSource => {
-            let fix = set_output(&facts.rule, at, |output| output.source = Source::Keep);
-            (format!("{name} has no IPv4 address to send from; add one, or keep the sender's"), Some(fix))
+            let (had, fix) = address(facts, at, output);
+            (format!("{name}{NO_ADDRESS}; add one, or keep the sender's{had}"), Some(fix))
         }
     }
 }

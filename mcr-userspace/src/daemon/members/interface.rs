@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::Ipv4Addr,
 };
 
@@ -229,7 +230,7 @@ impl Interface {
             Some(vlan) => host.vlans.find(self.ifindex, vlan).ok_or(Why::NoVlan(vlan))?.ifindex,
             None => self.ifindex,
         };
-        host.holders.join(on, need.membership).map_err(|error| Why::Refused(error.to_string()))?;
+        host.holders.join(on, need.membership).map_err(|error| Why::Refused(refused(&error, &need.membership)))?;
         Ok(on)
     }
 
@@ -299,6 +300,18 @@ impl Interface {
             self.note("left", need, String::new());
         }
         going.iter().filter_map(|need| Some((self.held.remove(need)?, need.membership))).collect()
+    }
+}
+
+/// Why the kernel does not join it. Its limits of one socket are known from the start: they were lowered since, or are 0.
+fn refused(error: &io::Error, membership: &Membership) -> String {
+    let limits = match membership {
+        Membership::Source { .. } => "net.ipv4.igmp_max_memberships=20 net.ipv4.igmp_max_msf=10",
+        Membership::Group(_) | Membership::All => "net.ipv4.igmp_max_memberships=20",
+    };
+    match error.raw_os_error() {
+        Some(libc::ENOBUFS) => format!("the kernel lets a socket join no more groups; `sysctl -w {limits}`"),
+        _ => error.to_string(),
     }
 }
 

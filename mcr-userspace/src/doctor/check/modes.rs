@@ -4,7 +4,7 @@ use super::super::{
     facts::{Host, Interface, ZeroCopy},
     finding::Finding,
 };
-use crate::{daemon::suitable::needs_skb, kernel::link::XdpPlace};
+use crate::daemon::suitable::needs_skb;
 
 /// The first kernel with zero-copy on virtio_net.
 const VIRTIO_ZERO_COPY: (u32, u32) = (6, 13);
@@ -38,12 +38,8 @@ pub fn xdp_program(interface: &Interface, host: &Host) -> Option<Finding> {
         }
         _ => {
             let whose = holder.map_or(String::new(), |holder| format!(", of process {} ({})", holder.pid, holder.name));
-            let off = match xdp.mode {
-                XdpPlace::Skb => "xdpgeneric",
-                XdpPlace::Device => "xdpoffload",
-                XdpPlace::Driver | XdpPlace::Several => "xdp",
-            };
-            Finding::problem("xdp-program", found(whose)).fix(format!("ip link set dev {} {off} off", interface.word()))
+            let fix = format!("ip link set dev {} {} off", interface.word(), xdp.mode.word());
+            Finding::problem("xdp-program", found(whose)).fix(fix)
         }
     })
 }
@@ -158,6 +154,7 @@ fn why(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::link::XdpPlace;
     use crate::{
         control::protocol::InterfaceStats,
         doctor::{

@@ -61,6 +61,7 @@ fn facts() -> Facts {
         label: format!("output {at} ({name})"),
         interface: interface(name),
         lack: None,
+        lost_address: None,
     };
     let joined = MembershipView {
         interface: "eth0".into(),
@@ -76,7 +77,8 @@ fn facts() -> Facts {
         ingress: interface("eth0"),
         outputs: vec![facts(1, "eth1"), facts(2, "eth2")],
         memberships: vec![joined],
-        membership_warning: None,
+        unjoined: None,
+        deaf: None,
         reading: Reading::default(),
         finding: None,
         stronger: Vec::new(),
@@ -133,18 +135,31 @@ fn what_is_well_is_no_problem() {
 #[test]
 fn near_misses() {
     let flows: [(Flow, &str, &str); 5] = [
-        (Flow { group: [239, 1, 1, 2].into(), ..Flow::example() }, "the rule wants group 239.1.1.1", "--group 239.1.1.2"),
+        (
+            Flow { group: [239, 1, 1, 2].into(), ..Flow::example() },
+            "the rule wants group 239.1.1.1",
+            "--group 239.1.1.2",
+        ),
         (Flow { port: Some(5002), ..Flow::example() }, "239.1.1.1:5002 from 10.0.0.5 on eth0", "--port 5002"),
         (Flow { vlan: Some(100), verdict: Verdict::PassVlan, ..Flow::example() }, "in VLAN 100", "--vlan 100"),
         (Flow { interface: "eth7".into(), ..Flow::example() }, "the rule wants interface eth0", "--in eth7"),
-        (Flow { port: Some(5002), vlan: Some(7), ..Flow::example() }, "wants port 5001 and no VLAN tag", "--port 5002 --vlan 7"),
+        (
+            Flow { port: Some(5002), vlan: Some(7), ..Flow::example() },
+            "wants port 5001 and no VLAN tag",
+            "--port 5002 --vlan 7",
+        ),
     ];
     for (flow, text, flags) in flows {
         finds(&facts(), Some(&arriving(flow)), text, Some(&format!("mcrctl rule set feed {flags}")));
     }
     let mut ssm = facts();
     ssm.rule.matcher.source = Prefix::host([10, 0, 0, 9].into());
-    finds(&ssm, Some(&arriving(Flow::example())), "wants source 10.0.0.9", Some("mcrctl rule set feed --source 10.0.0.5"));
+    finds(
+        &ssm,
+        Some(&arriving(Flow::example())),
+        "wants source 10.0.0.9",
+        Some("mcrctl rule set feed --source 10.0.0.5"),
+    );
     let mut tagged = facts();
     tagged.rule.matcher.vlan = Some(100);
     finds(&tagged, Some(&arriving(Flow::example())), "wants VLAN 100", Some("mcrctl rule set feed --vlan none"));
@@ -181,7 +196,7 @@ fn the_rule_itself_and_its_ingress() {
 #[test]
 fn memberships() {
     let warning = "eth0: groups in VLAN 100 are not joined: the host has no interface there to ask by; `ip link add link eth0 name eth0.100 type vlan id 100 && ip link set dev eth0.100 up`, or so";
-    let lacking = Facts { membership_warning: Some(warning.into()), ..facts() };
+    let lacking = Facts { unjoined: Some(warning.into()), ..facts() };
     let fix = "ip link add link eth0 name eth0.100 type vlan id 100 && ip link set dev eth0.100 up";
     finds(&lacking, Some(&passing(0)), "VLAN 100 are not joined", Some(fix));
     let mut failed = facts();
@@ -190,7 +205,11 @@ fn memberships() {
     let mut prefix = facts();
     prefix.rule.matcher.group = Prefix { address: [239, 0, 0, 0].into(), length: 8 };
     prefix.memberships[0].group = None;
+    prefix.unjoined = Some("eth0 needs a static multicast-router port".into());
     finds(&prefix, Some(&passing(0)), "static multicast-router port", None);
+    assert!(!judge(&prefix, Some(&passing(400))).has_problem(), "the switch sends them unasked");
+    let deaf = Facts { deaf: Some("queries do not reach the host: `mcrctl doctor eth0` tells why".into()), ..facts() };
+    finds(&deaf, Some(&passing(400)), "do not reach the host", None);
 }
 
 #[test]
@@ -240,6 +259,35 @@ fn outputs_by_reason() {
 }
 
 #[test]
+fn names_and_addresses_that_were_lost() {
+    let gone = |name: &str, now: &str| InterfaceFacts {
+        name: name.into(),
+        absent: Some(format!("no interface {name}")),
+        renamed: Some(now.into()),
+        ..InterfaceFacts::default()
+    };
+    let waiting = |why: &str| Facts { state: RuleState::Waiting, waiting: Some(why.into()), ..facts() };
+    let ingress = Facts { ingress: gone("eth0", "lan0"), ..waiting("no interface eth0") };
+    finds(&ingress, None, "no interface eth0; it is called lan0 now", Some("mcrctl rule set feed --in lan0"));
+    let mut egress = waiting("no interface eth2");
+    egress.outputs[1].interface = gone("eth2", "wan 0");
+    let fix = "mcrctl rule set feed --out eth1 --out 'wan 0'";
+    finds(&egress, None, "it is called wan 0 now", Some(fix));
+    finds(&Facts { waiting: Some("no frames".into()), ..egress.clone() }, None, "no frames", None);
+    let beside = Facts { state: RuleState::Degraded, waiting: None, ..egress };
+    finds(&beside, Some(&passing(400)), "output 2 (eth2) sends nothing; it is called wan 0 now", Some(fix));
+
+    let why = "eth1 has no IPv4 address to send from (`ip addr add ADDRESS/LEN dev eth1`)";
+    let mut bare = waiting(why);
+    finds(&bare, None, why, Some("mcrctl rule set feed --out eth1,source=keep --out eth2"));
+    bare.outputs[0].lost_address = Some("10.2.0.1/24".into());
+    finds(&bare, None, "it had 10.2.0.1/24", Some("ip address add 10.2.0.1/24 dev eth1"));
+    let mut lost = Facts { state: RuleState::Degraded, waiting: None, ..bare };
+    lost.outputs[0].lack = Some(why.into());
+    finds(&lost, Some(&passing(400)), "it had 10.2.0.1/24", Some("ip address add 10.2.0.1/24 dev eth1"));
+}
+
+#[test]
 fn what_workers_drop() {
     for (reason, text) in [
         (RuleDrop::Malformed, "checksum"),
@@ -261,7 +309,7 @@ fn several_causes_each_stand_there_and_the_root_first() {
     let mut facts = facts();
     facts.outputs[0].interface.link = Link::Down;
     facts.outputs[1].interface.link = Link::NoCarrier;
-    facts.membership_warning = Some("eth0: 239.1.1.1 is not joined: no buffer space".into());
+    facts.unjoined = Some("eth0: 239.1.1.1 is not joined: no buffer space".into());
     let watched = arriving(Flow { port: Some(5002), ..Flow::example() });
     let explained = judge(&facts, Some(&watched));
     let problems: Vec<&str> =
@@ -274,6 +322,7 @@ fn commands_that_can_be_run_are_found() {
     assert_eq!(command_in("x; `ip link set eth1 up`").as_deref(), Some("ip link set eth1 up"));
     assert_eq!(command_in("`ip addr add ADDRESS/LEN dev eth1`"), None);
     assert_eq!(command_in("look at `ip -s link show eth1`"), None);
+    assert_eq!(command_in("see `ip link show eth1`; `mcrctl doctor eth1` tells why"), None);
     assert_eq!(command_in("rejoin = `30s`"), None);
     assert_eq!(command_in("nothing"), None);
 }
