@@ -72,7 +72,7 @@ impl Shared {
         };
         let watched = watched(&before, &after, seconds, flows);
         let mut explained = judge(&after, Some(&watched));
-        if explained.loses() && explained.state == RuleState::Active {
+        if explained.has_losses() && explained.state == RuleState::Active {
             wait(STATE_FOLLOWS, peer, || {
                 let state = self.lock();
                 let Some(rule) = state.set.get(name) else { return true };

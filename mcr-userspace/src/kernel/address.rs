@@ -63,14 +63,15 @@ pub struct Chosen {
 /// The kernel could not be asked, or the interface is gone.
 pub fn chosen(link: &Link, group: Option<Ipv4Addr>) -> io::Result<Chosen> {
     let mut own = of(link.ifindex)?;
-    if let (true, "vrf", Some(vrf)) = (own.is_empty(), link.port_of.as_str(), link.master) {
+    let is_own = !own.is_empty();
+    if let (false, "vrf", Some(vrf)) = (is_own, link.port_of.as_str(), link.master) {
         own = of(vrf)?;
     }
     let (by_itself, by_group) = select(&own);
     let Some(by_itself) = by_itself else { return Ok(Chosen::default()) };
     let asked = toward(group.unwrap_or(ANY_GROUP), link.ifindex)?;
     let address = asked.unwrap_or(by_itself);
-    let prefix = own.iter().find(|own| own.own == address).and_then(|own| own.prefix);
+    let prefix = own.iter().find(|own| is_own && own.own == address).and_then(|own| own.prefix);
     Ok(Chosen { address: Some(address), prefix, by_group })
 }
 

@@ -147,9 +147,9 @@ impl RuleExplained {
         self.findings.iter().any(RuleFinding::is_problem)
     }
 
-    /// Whether an output or a worker loses packets.
-    pub fn loses(&self) -> bool {
-        let is_loss = |finding: &RuleFinding| matches!(finding.check.as_str(), "output" | "worker");
+    /// Whether packets do not arrive, or are lost here: the rule's state follows that.
+    pub fn has_losses(&self) -> bool {
+        let is_loss = |finding: &RuleFinding| matches!(finding.check.as_str(), "arrival" | "output" | "worker");
         self.findings.iter().any(|finding| finding.is_problem() && is_loss(finding))
     }
 }

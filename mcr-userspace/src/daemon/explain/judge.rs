@@ -47,9 +47,13 @@ pub fn ok(check: &str, place: &str, text: impl Into<String>) -> Judged {
     Judged { rank: u8::MAX, finding: RuleFinding { check, place, result: CheckResult::Ok, text, fix: None } }
 }
 
-/// Not in order.
+/// Not in order. A text that ends with the fix says it once only.
 pub fn problem(rank: u8, check: &str, place: &str, text: impl Into<String>, fix: Option<String>) -> Judged {
-    let (check, place, text) = (check.to_owned(), place.to_owned(), text.into());
+    let (check, place, mut text) = (check.to_owned(), place.to_owned(), text.into());
+    let end = fix.as_ref().map(|fix| format!("; `{fix}`"));
+    if let Some(rest) = end.and_then(|end| text.strip_suffix(&end).map(str::len)) {
+        text.truncate(rest);
+    }
     Judged { rank, finding: RuleFinding { check, place, result: CheckResult::Problem, text, fix } }
 }
 

@@ -202,6 +202,10 @@ fn memberships() {
     let mut failed = facts();
     failed.memberships[0].state = "failed: no buffer space".into();
     finds(&failed, Some(&passing(0)), "could not join 239.1.1.1 on eth0: failed: no buffer space", None);
+    let limit = "eth0: group 239.1.1.1 is not joined: too many; `sysctl -w net.ipv4.igmp_max_memberships=20`";
+    let (text, fix, _) = first(&Facts { unjoined: Some(limit.into()), ..facts() }, Some(&passing(0)));
+    assert_eq!(fix.as_deref(), Some("sysctl -w net.ipv4.igmp_max_memberships=20"));
+    assert!(text.ends_with("too many"), "the command is said once: {text}");
     let mut prefix = facts();
     prefix.rule.matcher.group = Prefix { address: [239, 0, 0, 0].into(), length: 8 };
     prefix.memberships[0].group = None;
