@@ -21,6 +21,7 @@ use netns_tests::{
     stats::{Stats, sum},
     topology::{GEN, SINK, Topology},
 };
+use thousands::Separable;
 
 /// 50 streams of 3,000 packets a second.
 const STREAMS: Load = Load { first: rules::SENT, streams: 50, rate: 150_000, size: 1_024, seconds: 10 };
@@ -66,7 +67,7 @@ fn forward(load: &Load, interrupted: &AtomicBool) -> Result<Outcome> {
         "{} stream{}, {} packets a second of {} B in all, {} s\n",
         load.streams,
         if load.streams == 1 { "" } else { "s" },
-        grouped(load.rate),
+        load.rate.separate_with_commas(),
         load.size,
         load.seconds
     );
@@ -115,10 +116,10 @@ impl Live {
         println!(
             "{:>6.0} {:>14} {:>14} {:>12} {:>12}",
             now - self.start,
-            grouped(totals.matched_packets),
-            grouped(totals.sent_packets),
-            grouped(sum(&totals.dropped) + sum(&totals.output_dropped)),
-            grouped(rate.round() as u64)
+            totals.matched_packets.separate_with_commas(),
+            totals.sent_packets.separate_with_commas(),
+            (sum(&totals.dropped) + sum(&totals.output_dropped)).separate_with_commas(),
+            (rate.round() as u64).separate_with_commas()
         );
         stdout().flush()?;
         self.last = (now, totals.sent_packets);
@@ -143,7 +144,7 @@ fn verdict(load: &Load, outcome: &Outcome) -> Result<()> {
         ("reordered", received.reordered),
         ("foreign", received.foreign),
     ] {
-        println!("{name:<12} {:>12}", grouped(value));
+        println!("{name:<12} {:>12}", value.separate_with_commas());
     }
 
     let all = load.packets();
@@ -174,17 +175,4 @@ fn verdict(load: &Load, outcome: &Outcome) -> Result<()> {
     }
     println!("\nFAIL");
     bail!("{}", wrong.join("; "))
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -11,8 +11,8 @@ use clap::Args;
 use super::{run::Failure, show::table};
 use crate::{
     control::protocol::{
-        CheckResult, ErrorCode, ExplainedOutput, PacketExplained, PacketSpec, Request, RuleExplained, RuleFinding,
-        Unmatched, default_seconds, default_size, default_ttl,
+        CheckResult, ErrorCode, ExplainedOutput, PacketExplained, PacketSpec, Request, Response, RuleExplained,
+        RuleFinding, Unmatched, default_seconds, default_size, default_ttl,
     },
     doctor,
     rules::value,
@@ -85,8 +85,22 @@ impl ExplainArgs {
     }
 }
 
-/// Adds what only this process can see: the host's firewall, and who asks for its memberships.
-pub(super) fn complete(explained: &mut RuleExplained, interface: &str, socket: &Path) {
+/// The answer to `request`. That of a rule has what only this process can see, too: the host's firewall, and who asks for its memberships.
+pub(super) fn answer(
+    request: &Request,
+    socket: &Path,
+    mut ask: impl FnMut(&Request) -> Result<Response, Failure>,
+) -> Result<Response, Failure> {
+    let mut response = ask(request)?;
+    if let Response::RuleExplained(explained) = &mut response
+        && let Response::Rule(rule) = ask(&Request::RuleShow { name: explained.rule.clone() })?
+    {
+        complete(explained, &rule.matcher.interface, socket);
+    }
+    Ok(response)
+}
+
+fn complete(explained: &mut RuleExplained, interface: &str, socket: &Path) {
     let silence = |finding: &RuleFinding| finding.is_problem() && finding.check == "arrival" && finding.fix.is_none();
     let is_silent = explained.findings.iter().any(silence);
     merge(&mut explained.findings, doctor::hearing(interface, socket, is_silent), is_silent);

@@ -1,6 +1,6 @@
 //! A connection to the daemon that is made anew where it has broken.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::run::{Failure, prefixed};
 use crate::control::{
@@ -18,6 +18,16 @@ impl Link {
     /// Not connected yet.
     pub(super) fn new(socket: PathBuf) -> Self {
         Self { socket, client: None }
+    }
+
+    /// Another connection to the same socket, not connected yet.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.socket.clone())
+    }
+
+    /// The socket's path.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The answer, or the daemon's refusal. After a broken connection the next question is asked over a new one.

@@ -1,18 +1,11 @@
 //! Numbers as people read them.
 
+use thousands::Separable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// `1234567` as `1,234,567`.
 pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    number.separate_with_commas()
 }
 
 /// A rate of packets: whole ones, but for fewer than ten a second.
@@ -65,6 +58,22 @@ pub fn pad(text: &str, width: usize, right: bool) -> String {
     if right { blanks + &text } else { text + &blanks }
 }
 
+/// `text` as lines of at most `width` columns, broken between words; a word that is longer is [cut].
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split_whitespace().map(|word| cut(word, width)) {
+        if !line.is_empty() && line.width() + 1 + word.width() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += &word;
+    }
+    lines.push(line);
+    lines
+}
+
 /// A time as its two largest units: `3m 12s`.
 pub fn time(seconds: f64) -> String {
     let whole = std::time::Duration::from_secs(seconds.max(0.0) as u64);
@@ -97,5 +106,12 @@ mod tests {
         assert_eq!(cut("\u{6771}\u{4eac}\u{6771}\u{4eac}", 6).width(), 5);
         assert_eq!(pad("ab", 4, true), "  ab");
         assert_eq!(pad("ab", 4, false), "ab  ");
+    }
+
+    #[test]
+    fn long_sentences_are_broken_between_words() {
+        assert_eq!(wrapped("eth1 is down; fix it", 12), ["eth1 is", "down; fix it"]);
+        assert_eq!(wrapped("a eth0:239.1.1.1:5001 b", 10), ["a", "eth\u{2026}1:5001", "b"]);
+        assert_eq!(wrapped("", 10), [""]);
     }
 }

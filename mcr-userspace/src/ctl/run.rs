@@ -154,12 +154,7 @@ pub(super) fn prefixed(code: ErrorCode, message: &str) -> Failure {
 fn explain(args: &ExplainArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
     let request = args.request()?;
     let mut client = connect(cli)?;
-    let mut response = ask(&mut client, &request)?;
-    if let Response::RuleExplained(explained) = &mut response
-        && let Response::Rule(rule) = ask(&mut client, &Request::RuleShow { name: explained.rule.clone() })?
-    {
-        explain::complete(explained, &rule.matcher.interface, &socket_path(cli.socket.clone()));
-    }
+    let response = explain::answer(&request, &socket_path(cli.socket.clone()), |request| ask(&mut client, request))?;
     match cli.json {
         true => show::json(&response, out)?,
         false => show::text(&response, out)?,

@@ -2,11 +2,10 @@
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    thread,
     time::{Duration, Instant},
 };
 
-use super::News;
+use super::{News, start};
 use crate::{
     control::protocol::{ErrorCode, Request, Response},
     ctl::{link::Link, run::Failure},
@@ -21,27 +20,13 @@ impl Feed {
     /// Starts to ask.
     pub(super) fn start(link: Link, news: Sender<News>) -> Self {
         let (open, opened) = channel();
-        thread::spawn(move || {
-            let _last_words = LastWords(news.clone());
-            ask(link, &news, &opened);
-        });
+        start(news, move |news| ask(link, news, &opened));
         Self(open)
     }
 
     /// Asks for this rule by itself, too, from now on.
     pub(super) fn open(&self, rule: Option<String>) {
         self.0.send(rule).ok();
-    }
-}
-
-/// Says that the thread has panicked.
-struct LastWords(Sender<News>);
-
-impl Drop for LastWords {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.send(News::Ended("a thread has panicked; please report it".to_owned())).ok();
-        }
     }
 }
 
@@ -88,7 +73,8 @@ fn tell_rule(link: &mut Link, open: Option<&str>, news: &Sender<News>) -> bool {
     news.send(answer).is_ok()
 }
 
-fn reason(failure: Failure) -> (ErrorCode, String) {
+/// Why there is no answer.
+pub(super) fn reason(failure: Failure) -> (ErrorCode, String) {
     match failure {
         Failure::Refused(code, lines) => (code, lines.join(" ").replace("mcrctl: ", "")),
         Failure::Ended(_) => (ErrorCode::Unavailable, String::new()),

@@ -43,8 +43,7 @@ pub(super) fn draw(view: &mut View, frame: &mut Frame<'_>) {
     let widths = Widths::of(width, &shown);
     let mut lines = vec![summary(view), widths.header()];
     for (at, row) in shown.iter().enumerate().skip(first).take(view.room) {
-        let line = widths.line(row);
-        lines.push(if at == cursor { line.style(Style::new().add_modifier(Modifier::REVERSED)) } else { line });
+        lines.push(widths.line(row, at == cursor));
     }
     if shown.is_empty() && height > 3 {
         lines.push(Line::from(nothing(view)).dim());
@@ -137,7 +136,8 @@ impl Widths {
         Line::from(text).style(Style::new().fg(Color::Cyan).add_modifier(Modifier::BOLD))
     }
 
-    fn line(&self, row: &Row) -> Line<'static> {
+    /// Under the cursor the line is reversed, in one colour but for the history: colours would be the ground of letters there.
+    fn line(&self, row: &Row, is_under_cursor: bool) -> Line<'static> {
         let rate = |of: &dyn Fn(&super::rows::Rates) -> String| row.rates.as_ref().map_or("-".to_owned(), of);
         let mut spans = vec![Span::raw(pad(&row.rule.name, self.name, false))];
         for (at, width) in &self.columns {
@@ -156,10 +156,16 @@ impl Widths {
                 HISTORY => Style::new().fg(if row.is_losing() { Color::Red } else { Color::Blue }),
                 _ => Style::new(),
             };
+            let style = match *at {
+                HISTORY => style.remove_modifier(Modifier::REVERSED),
+                _ if is_under_cursor => Style::new(),
+                _ => style,
+            };
             spans.push(Span::raw(" "));
             spans.push(Span::styled(pad(&text, *width, is_number(*at)), style));
         }
-        Line::from(spans)
+        let ground = if is_under_cursor { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
+        Line::from(spans).style(ground)
     }
 }
 

@@ -3,6 +3,7 @@
 //! One thread draws, and waits for what others send it: keys, counters, signals.
 
 mod bars;
+mod explainer;
 mod feed;
 mod list;
 mod rows;
@@ -25,6 +26,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
+use explainer::Explainer;
 use feed::Feed;
 use terminal::Screen;
 use view::{Action, Page, View};
@@ -33,7 +35,7 @@ use super::{
     link::Link,
     run::{Failure, prefixed},
 };
-use crate::control::protocol::{ErrorCode, Stats, Top};
+use crate::control::protocol::{ErrorCode, RuleExplained, Stats, Top};
 
 /// What the drawing thread waits for.
 enum News {
@@ -45,6 +47,8 @@ enum News {
     Rule(Box<Stats>),
     /// The rule that is open cannot be shown, and why.
     NoRule(String),
+    /// What `explain` says of a rule, or why it says nothing.
+    Explained(String, Result<RuleExplained, String>),
     /// The daemon does not answer, and why.
     Away(String),
     Signal(i32),
@@ -72,6 +76,7 @@ pub(super) fn run(link: Link, json: bool) -> Result<(), Failure> {
     }
     let (news, received) = channel();
     watch_signals(news.clone())?;
+    let explainer = Explainer::start(link.another(), news.clone());
     let feed = Feed::start(link, news.clone());
     let mut screen = Screen::open()?;
     watch_keys(news);
@@ -81,8 +86,14 @@ pub(super) fn run(link: Link, json: bool) -> Result<(), Failure> {
         match received.recv() {
             Ok(News::Key(key)) => match view.key(key) {
                 Action::Stay => {}
-                Action::Open(name) => feed.open(Some(name)),
-                Action::Close => feed.open(None),
+                Action::Open(name) => {
+                    explainer.open(Some(name.clone()));
+                    feed.open(Some(name));
+                }
+                Action::Close => {
+                    explainer.open(None);
+                    feed.open(None);
+                }
                 Action::Redraw => screen.clear()?,
                 Action::Quit => break Ok(None),
             },
@@ -90,6 +101,7 @@ pub(super) fn run(link: Link, json: bool) -> Result<(), Failure> {
             Ok(News::Rules(top)) => view.take(top),
             Ok(News::Rule(stats)) => view.take_rule(*stats),
             Ok(News::NoRule(why)) => view.no_rule(why),
+            Ok(News::Explained(name, explained)) => view.take_explained(&name, explained),
             Ok(News::Away(why)) => view.away(why),
             Ok(News::Signal(signal)) => break Ok(Some(signal)),
             Ok(News::Ended(why)) => break Err(why),
@@ -111,6 +123,25 @@ fn draw(view: &mut View, frame: &mut Frame<'_>) {
         Page::Rule(name) => rule::draw(&name.clone(), view, frame),
         Page::Help => list::help(frame),
     }
+}
+
+/// Says that a thread has panicked.
+struct LastWords(Sender<News>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.send(News::Ended("a thread has panicked; please report it".to_owned())).ok();
+        }
+    }
+}
+
+/// Runs `work` in a thread whose panic ends `top`.
+fn start(news: Sender<News>, work: impl FnOnce(&Sender<News>) + Send + 'static) {
+    thread::spawn(move || {
+        let last_words = LastWords(news);
+        work(&last_words.0);
+    });
 }
 
 fn watch_signals(news: Sender<News>) -> io::Result<()> {

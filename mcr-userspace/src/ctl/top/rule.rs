@@ -1,4 +1,4 @@
-//! The page of one rule: its outputs, and what it drops and why.
+//! The page of one rule: what is wrong with it, its outputs, and what it drops and why.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use super::{
     view::View,
 };
 use crate::{
-    control::protocol::{Dropped, OutputStats, RuleStats, Stats},
+    control::protocol::{CheckResult, Dropped, OutputStats, RuleFinding, RuleStats, Stats},
     ctl::{
-        numbers::{cut, grouped, mbit, pad, per_second},
+        numbers::{cut, grouped, mbit, pad, per_second, wrapped},
         stats::{Rate, labels},
     },
 };
@@ -27,6 +27,8 @@ pub(super) fn draw(name: &str, view: &mut View, frame: &mut Frame<'_>) {
     let (width, height) = (usize::from(frame.area().width), usize::from(frame.area().height));
     view.room = height.saturating_sub(1);
     let mut lines = head(name, view, width);
+    lines.extend(explained(view, width));
+    lines.push(Line::default());
     match (&view.no_rule, &view.rule) {
         (Some(why), _) => lines.push(Line::from(format!(" {why}")).fg(Color::Red)),
         (None, [before, Some(now)]) => lines.extend(counters(name, before.as_ref(), now, width)),
@@ -50,10 +52,12 @@ fn head(name: &str, view: &View, width: usize) -> Vec<Line<'static>> {
         return lines;
     };
     let state = row.rule.state;
-    lines.push(Line::from(vec![
-        Span::raw(format!(" {state}")).fg(colour(state)).bold(),
-        Span::raw(row.rule.state_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default()),
-    ]));
+    let why = row.rule.state_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let mut texts = wrapped(&format!("{state}{why}"), width.saturating_sub(1)).into_iter();
+    let first = texts.next().unwrap_or_default();
+    let (word, rest) = first.split_at(first.find(':').unwrap_or(first.len()));
+    lines.push(Line::from(vec![Span::raw(format!(" {word}")).fg(colour(state)).bold(), Span::raw(rest.to_owned())]));
+    lines.extend(texts.map(|text| Line::from(format!(" {text}"))));
     let rates = row.rates.unwrap_or_default();
     lines.push(Line::from(format!(
         " {} pps, {} Mbit/s in; {} pps out; {} lost/s; last packet: {}",
@@ -68,6 +72,30 @@ fn head(name: &str, view: &View, width: usize) -> Vec<Line<'static>> {
     let room = width.saturating_sub(scale.len());
     lines.push(Line::from(vec![Span::raw(scale), Span::raw(bars(row.history.iter().copied(), room)).fg(Color::Blue)]));
     lines.push(Line::default());
+    lines
+}
+
+/// Each problem that `explain` finds, the cause first, with the command that fixes it.
+fn explained(view: &View, width: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![title(" EXPLAIN".to_owned())];
+    let mut say = |text: &str, indent: usize, style: Style| {
+        let texts = wrapped(text, width.saturating_sub(indent)).into_iter();
+        lines.extend(texts.map(|text| Line::from(" ".repeat(indent) + &text).style(style)));
+    };
+    match &view.explained {
+        None => say("watching packets ...", 1, Style::new().add_modifier(Modifier::DIM)),
+        Some(Err(why)) => say(&format!("no answer: {why}"), 1, Style::new().fg(Color::Red)),
+        Some(Ok(explained)) if !explained.has_problem() => say("nothing is wrong", 1, Style::new().fg(Color::Green)),
+        Some(Ok(explained)) => {
+            let problems = explained.findings.iter().filter(|finding| finding.result == CheckResult::Problem);
+            for RuleFinding { text, fix, .. } in problems {
+                say(text, 1, Style::new());
+                if let Some(fix) = fix {
+                    say(&format!("fix: {fix}"), 3, Style::new().fg(Color::Yellow));
+                }
+            }
+        }
+    }
     lines
 }
 

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::rows::{Row, Sort, rows};
 use crate::{
-    control::protocol::{RuleState, Stats, Top},
+    control::protocol::{RuleExplained, RuleState, Stats, Top},
     ctl::stats::Rate,
     rules::glob::{is_pattern, matcher},
 };
@@ -36,6 +36,8 @@ pub(super) struct View {
     pub(super) room: usize,
     /// The rule that is open: before, and now.
     pub(super) rule: [Option<Stats>; 2],
+    /// What `explain` says of it, or why it says nothing; `None` until it answers.
+    pub(super) explained: Option<Result<RuleExplained, String>>,
     /// Why there is none.
     pub(super) no_rule: Option<String>,
 }
@@ -88,6 +90,14 @@ impl View {
             now => [now, Some(stats)],
         };
         self.no_rule = None;
+    }
+
+    /// Takes what `explain` says of a rule, or why it says nothing; a screen that stands still takes the first answer only.
+    pub(super) fn take_explained(&mut self, name: &str, explained: Result<RuleExplained, String>) {
+        let stands_still = self.frozen.is_some() && self.explained.is_some();
+        if !stands_still && matches!(&self.page, Page::Rule(open) if open == name) {
+            self.explained = Some(explained);
+        }
     }
 
     /// The rule that is open is not there.
@@ -213,6 +223,7 @@ impl View {
         self.page = Page::Rule(name.clone());
         self.first = 0;
         self.rule = Default::default();
+        self.explained = None;
         self.no_rule = None;
         Action::Open(name)
     }

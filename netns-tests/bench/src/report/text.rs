@@ -1,5 +1,7 @@
 //! Numbers as they are read.
 
+use thousands::Separable;
+
 /// Three significant digits, thousands apart: 1234567 as `1,230,000`, 0.0123 as `0.0123`.
 pub fn number(value: f64) -> String {
     let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
@@ -14,15 +16,7 @@ pub fn number(value: f64) -> String {
 
 /// A count to its last digit, thousands apart.
 pub fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if value < -0.5 { format!("-{text}") } else { text }
+    (value.round() as i64).separate_with_commas()
 }
 
 #[cfg(test)]
