@@ -1,4 +1,4 @@
-//! A control group for one program: with some CPUs, or with a quota of CPU time. Version 1 or 2, as the machine has it.
+//! A control group for one program: with some CPUs, a quota of CPU time, or a number of threads. Version 1 or 2, as the machine has it.
 
 use std::{fs, path::PathBuf, process::id, thread::sleep, time::Duration};
 
@@ -17,6 +17,8 @@ pub enum Grant {
     Cpus(&'static str),
     /// So many microseconds of CPU time in each 100,000.
     Quota(u32),
+    /// So many threads, of all its processes together.
+    Threads(u32),
 }
 
 impl Group {
@@ -25,6 +27,7 @@ impl Group {
         let controller = match grant {
             Grant::Cpus(_) => "cpuset",
             Grant::Quota(_) => "cpu",
+            Grant::Threads(_) => "pids",
         };
         let Some((root, version)) = mounted(controller)? else { return Ok(None) };
         let group = Self { directory: root.join(format!("mcrt-{}-{label}", id())) };
@@ -44,6 +47,7 @@ impl Group {
                 set("cpu.cfs_quota_us", &quota.to_string())?;
             }
             (Grant::Quota(quota), _) => set("cpu.max", &format!("{quota} 100000"))?,
+            (Grant::Threads(threads), _) => set("pids.max", &threads.to_string())?,
         }
         Ok(Some(group))
     }

@@ -6,9 +6,11 @@ use std::{
     num::NonZero,
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +20,7 @@ use nix::{
 };
 use rustix::{
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
-    termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
+    termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize},
 };
 
 use crate::{
@@ -31,8 +33,15 @@ pub struct Terminal {
     child: Child,
     master: File,
     screen: Arc<Mutex<vt100::Parser>>,
+    /// Whether the program has been on the second screen.
+    has_been_taken: Arc<AtomicBool>,
+    /// It ends once all is read and nobody has the other side open.
+    reader: JoinHandle<()>,
     before: Termios,
 }
+
+/// No sequence that switches screens is longer, so none is looked past.
+const SEQUENCE: usize = "\x1b[?1049h".len();
 
 /// What is left of a terminal whose program has ended.
 pub struct Left {
@@ -42,6 +51,8 @@ pub struct Left {
     pub screen: vt100::Screen,
     /// Whether line discipline and screen are as the program found them.
     pub is_restored: bool,
+    /// Whether the program was on the second screen meanwhile.
+    pub has_been_taken: bool,
 }
 
 impl Terminal {
@@ -66,20 +77,27 @@ impl Terminal {
         drop(command);
         let master = File::from(master);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
-        let (mut output, seen) = (master.try_clone()?, Arc::clone(&screen));
-        thread::spawn(move || {
+        let has_been_taken = Arc::new(AtomicBool::new(false));
+        let (mut output, seen, taken) = (master.try_clone()?, Arc::clone(&screen), Arc::clone(&has_been_taken));
+        let reader = thread::spawn(move || {
             let mut bytes = [0; 1 << 16];
             loop {
                 match output.read(&mut bytes) {
                     Ok(0) => return,
-                    Ok(length) => lock(&seen).process(&bytes[..length]),
+                    Ok(length) => {
+                        let mut seen = lock(&seen);
+                        for piece in bytes[..length].chunks(SEQUENCE) {
+                            seen.process(piece);
+                            taken.fetch_or(seen.screen().alternate_screen(), Relaxed);
+                        }
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // EIO: nobody has the other side open any more.
                     Err(_) => return,
                 }
             }
         });
-        Ok(Self { child, master, screen, before })
+        Ok(Self { child, master, screen, has_been_taken, reader, before })
     }
 
     /// Its process; `setsid` executes in place.
@@ -127,20 +145,24 @@ impl Terminal {
         Ok(kill(self.pid(), signal)?)
     }
 
+    /// Whether the program has it for itself: its second screen, no cursor, and no key is shown by the line discipline.
+    pub fn is_taken(&self) -> Result<bool> {
+        let screen = self.screen();
+        let echoes = tcgetattr(&self.master)?.local_modes.contains(LocalModes::ECHO);
+        Ok(screen.alternate_screen() && screen.hide_cursor() && !echoes)
+    }
+
     /// Waits for the program's end.
     pub fn ended(mut self) -> Result<Left> {
         let status = until("the end of the program", SOON, || Ok(self.child.try_wait()?))
             .with_context(|| format!("the screen:\n{}", self.lines().join("\n")))?;
-        // What it wrote last may still be under way.
-        let after = tcgetattr(&self.master)?;
+        let all_is_read = || Ok(self.reader.is_finished().then_some(()));
+        until("the program's last words", SOON, all_is_read)?;
+        let (screen, after) = (self.screen(), tcgetattr(&self.master)?);
         let same =
             |termios: &Termios| (termios.input_modes, termios.output_modes, termios.control_modes, termios.local_modes);
-        let restored = || {
-            let screen = self.screen();
-            !screen.alternate_screen() && !screen.hide_cursor() && same(&after) == same(&self.before)
-        };
-        let is_restored = until("its last words", Duration::from_secs(2), || Ok(restored().then_some(()))).is_ok();
-        Ok(Left { status, screen: self.screen(), is_restored })
+        let is_restored = !screen.alternate_screen() && !screen.hide_cursor() && same(&after) == same(&self.before);
+        Ok(Left { status, screen, is_restored, has_been_taken: self.has_been_taken.load(Relaxed) })
     }
 }
 

@@ -103,6 +103,8 @@ fn rules_are_sorted_filtered_and_looked_into() -> Result<()> {
             lines.iter().any(|line| line.contains("link_down") && !line.ends_with(" 0"))
         })?;
         ensure!(screen.iter().any(|line| line.contains("v4 239.10.1.3:6003")), "{screen:#?}");
+        let screen = top.until_it_says("fix: ip link set dev v4 up")?;
+        ensure!(screen.iter().any(|line| line == " EXPLAIN"), "{screen:#?}");
         top.press("\x1b")?;
         top.until_it_says("s sort: name")?;
         top.press("?")?;
@@ -112,6 +114,31 @@ fn rules_are_sorted_filtered_and_looked_into() -> Result<()> {
         top.press("q")?;
         top.ended()?.in_order()?;
     }
+    Ok(())
+}
+
+/// `explain` of a rule without packets watches for two seconds; other rules can be opened meanwhile.
+#[test]
+fn explain_delays_nothing() -> Result<()> {
+    needs_root!();
+    let desk = Desk::set_up()?;
+    let mut top = desk.run(&["top"], (80, 24))?;
+    top.until_it_says("lame")?;
+    top.press("/k-1\r\r")?;
+    top.until_it_says("v2 239.10.1.1:6001")?;
+    let screen = top.until_it_says("no packet has come")?;
+    ensure!(!screen.iter().any(|line| line.contains("nothing is wrong")), "{screen:#?}");
+    for (rule, said) in [("stream-0", "nothing is wrong"), ("away", "no interface nosuch0"), ("lame", "dev v4 up")] {
+        top.press("\x1b")?;
+        top.until_it_says("s sort: worst")?;
+        top.press("\x1b")?;
+        top.until_it_says("/ filter")?;
+        top.press(&format!("/{rule}\r\r"))?;
+        let is_open = |lines: &[String]| lines[0] == format!(" {rule}");
+        top.until(rule, |lines| is_open(lines) && lines.iter().any(|line| line.contains(said)))?;
+    }
+    top.press("q")?;
+    top.ended()?.in_order()?;
     Ok(())
 }
 
