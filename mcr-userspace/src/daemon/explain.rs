@@ -16,12 +16,15 @@ use std::{
 };
 
 use super::{alter::no_rule, retire::Shared, traffic::difference};
-use crate::control::{
-    peer::Peer,
-    protocol::{
-        ErrorCode::{NotFound, Unavailable},
-        PacketExplained, PacketSpec, Response, RuleState, Unmatched,
+use crate::{
+    control::{
+        peer::Peer,
+        protocol::{
+            ErrorCode::{NotFound, Unavailable},
+            PacketExplained, PacketSpec, Response, RuleState, Unmatched,
+        },
     },
+    kernel::link::alike,
 };
 
 use facts::{Facts, Flow, Watched};
@@ -35,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const ENOUGH: Duration = Duration::from_secs(1);
 /// How long `explain` waits for the state to follow a loss that it has found: the state covers the last five seconds with packets.
 const STATE_FOLLOWS: Duration = Duration::from_secs(6);
+/// The answer of a watch that was cut short.
+const ENDED: &str = "mcrd ends, so packets were not watched for the whole time";
 /// Flows that an answer holds.
 const MOST_FLOWS: usize = 4096;
 
@@ -66,10 +71,14 @@ impl Shared {
             (state.facts(name), state.ingress_names())
         };
         let Some(after) = after else { return no_rule(name) };
-        let flows = match flows {
+        let mut flows = match flows {
             Ok(flows) => unmatched::flows(&flows, &names),
             Err(error) => return Response::refused(Unavailable, format!("reading what no rule matched: {error}")),
         };
+        if peer.is_gone() {
+            return Response::refused(Unavailable, ENDED);
+        }
+        self.lock().leave_to_others(&after.rule, &mut flows);
         let watched = watched(&before, &after, seconds, flows);
         let mut explained = judge(&after, Some(&watched));
         if explained.has_losses() && explained.state == RuleState::Active {
@@ -92,7 +101,14 @@ impl Shared {
         let Some(datagram) = packet::datagram(&frame) else {
             return Response::PacketExplained(PacketExplained::default());
         };
-        Response::PacketExplained(self.lock().explain_packet(spec, &frame, &datagram))
+        let state = self.lock();
+        if state.ingress_names().iter().all(|(_, name)| *name != spec.interface)
+            && state.set.iter().all(|rule| rule.matcher.interface != spec.interface)
+            && let Some(meant) = alike(&spec.interface)
+        {
+            return Response::refused(NotFound, format!("no interface {}; did you mean {meant}?", spec.interface));
+        }
+        Response::PacketExplained(state.explain_packet(spec, &frame, &datagram))
     }
 
     /// `unmatched`.
@@ -108,7 +124,8 @@ impl Shared {
         if let Some(name) = unknown {
             let known: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Response::refused(NotFound, format!("mcrd does not receive on {name}; it does on: {known}"));
+            let meant = alike(name).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            return Response::refused(NotFound, format!("mcrd does not receive on {name}{meant}; it does on: {known}"));
         }
         let flows = recorder.begin().and_then(|recording| {
             wait(Duration::from_secs(seconds.into()), peer, || false);
@@ -118,6 +135,9 @@ impl Shared {
             Ok(flows) => flows,
             Err(error) => return Response::refused(Unavailable, format!("recording what no rule matches: {error}")),
         };
+        if peer.is_gone() {
+            return Response::refused(Unavailable, ENDED);
+        }
         let (names, candidates) = {
             let state = self.lock();
             (state.ingress_names(), state.candidates())

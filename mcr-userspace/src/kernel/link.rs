@@ -111,10 +111,11 @@ impl fmt::Display for XdpPlace {
     }
 }
 
-/// The interface that was probably meant by a name that none has.
+/// The interface that was probably meant by a name, where no interface has that name.
 pub fn alike(name: &str) -> Option<String> {
     let near = all().ok()?.into_iter().map(|link| (strsim::osa_distance(name, &link.name), link.name));
-    near.filter(|(distance, _)| *distance <= name.len().max(3).div_ceil(3)).min().map(|(_, name)| name)
+    let nearest = near.filter(|(distance, _)| *distance <= name.len().max(3).div_ceil(3)).min();
+    nearest.filter(|(distance, _)| *distance > 0).map(|(_, name)| name)
 }
 
 /// All interfaces of this network namespace.

@@ -10,7 +10,11 @@ use super::{
 use crate::{
     control::protocol::RuleState,
     doctor::quoted,
-    rules::rule::{Match, Ports},
+    rules::{
+        check::check_rule,
+        rule::{Match, Ports, Prefix, Rule},
+        spec::RuleSpec,
+    },
 };
 
 /// Near misses that are told of.
@@ -47,8 +51,9 @@ pub fn judge(facts: &Facts, watched: &Watched) -> Vec<Judged> {
     let seconds = watched.seconds.round();
     judged.push(match (facts.state, facts.silence) {
         (RuleState::Active, Some(silence)) => {
-            let text = format!("no packet in {seconds} s; the last one came {:.0} s ago", silence.as_secs_f64());
-            ok("arrival", interface, text)
+            let silence = silence.as_secs_f64();
+            let text = format!("no packet in {seconds} s; the last one came {silence:.0} s ago: look at the sender");
+            problem(rank::SILENCE, "arrival", interface, text, None)
         }
         _ => problem(rank::SILENCE, "arrival", interface, nothing(facts, seconds), None),
     });
@@ -64,7 +69,7 @@ fn nothing(facts: &Facts, seconds: f64) -> String {
     };
     let tag = matcher.vlan.map(|vlan| format!(" in VLAN {vlan}")).unwrap_or_default();
     let why = match facts.memberships.first() {
-        Some(view) if view.group.is_none() => {
+        Some(_) if facts.takes_all() => {
             "a switch that snoops IGMP needs a static multicast-router port to it, since no group is asked for by name"
         }
         Some(_) => "the group is joined: look at the sender, and at the switches between",
@@ -121,22 +126,46 @@ fn near_miss(facts: &Facts, watched: &Watched, lacks: &[Lack], flow: &Flow) -> J
         return judged(format!("{came} comes in on a queue that mcrd does not serve; restart mcrd"), None);
     }
     let wanted: Vec<String> = lacks.iter().map(|lack| lack.wanted(matcher)).collect();
-    let flags: Vec<String> = lacks.iter().map(|lack| flag(*lack, flow)).collect();
+    // A range or a prefix is not narrowed to one flow: the rule's other flows would be lost.
+    let flags: Option<Vec<String>> = lacks.iter().map(|lack| flag(*lack, matcher, flow)).collect();
+    let flags = flags.filter(|_| is_accepted(facts.rule.clone(), lacks, flow));
+    let since = facts.silence.map(|silence| format!(" (its last packet came {:.0} s ago)", silence.as_secs_f64()));
     judged(
-        format!("{came} arrives, and the rule wants {}", wanted.join(" and ")),
-        Some(format!("mcrctl rule set {} {}", quoted(name), flags.join(" "))),
+        format!("{came} arrives, and the rule wants {}{}", wanted.join(" and "), since.unwrap_or_default()),
+        flags.map(|flags| format!("mcrctl rule set {} {}", quoted(name), flags.join(" "))),
     )
 }
 
-/// What makes the rule want the flow.
-fn flag(lack: Lack, flow: &Flow) -> String {
-    match lack {
+/// Whether the rule may want the flow: it could lead back to itself then.
+fn is_accepted(mut rule: Rule, lacks: &[Lack], flow: &Flow) -> bool {
+    let matcher = &mut rule.matcher;
+    for lack in lacks {
+        match lack {
+            Lack::Group => matcher.group = Prefix::host(flow.group),
+            Lack::Interface => matcher.interface.clone_from(&flow.interface),
+            Lack::Port => matcher.ports = flow.port.map_or(Ports::Any, Ports::Exact),
+            Lack::Source => matcher.source = Prefix::host(flow.source),
+            Lack::Vlan => matcher.vlan = flow.vlan,
+        }
+    }
+    check_rule(&RuleSpec::from(&rule)).is_ok()
+}
+
+/// What makes the rule want the flow, in the place of one value that it wants now.
+fn flag(lack: Lack, matcher: &Match, flow: &Flow) -> Option<String> {
+    let is_one = match lack {
+        Lack::Group => matcher.group.length == 32,
+        Lack::Port => matches!(matcher.ports, Ports::Exact(_)),
+        Lack::Source => matcher.source.length == 32,
+        Lack::Interface | Lack::Vlan => true,
+    };
+    is_one.then(|| match lack {
         Lack::Group => format!("--group {}", flow.group),
         Lack::Interface => format!("--in {}", quoted(&flow.interface)),
         Lack::Port => flow.port.map_or_else(|| "--port any".to_owned(), |port| format!("--port {port}")),
         Lack::Source => format!("--source {}", flow.source),
         Lack::Vlan => flow.vlan.map_or_else(|| "--vlan none".to_owned(), |vlan| format!("--vlan {vlan}")),
-    }
+    })
 }
 
 /// Matched packets that no output is offered.

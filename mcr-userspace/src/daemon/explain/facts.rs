@@ -42,6 +42,13 @@ pub struct Facts {
     pub stronger: Vec<Stronger>,
 }
 
+impl Facts {
+    /// Whether the ingress takes every group, and asks for none by name.
+    pub fn takes_all(&self) -> bool {
+        self.memberships.iter().any(|view| view.group.is_none())
+    }
+}
+
 /// An interface of the rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceFacts {

@@ -6,7 +6,7 @@ use mcr_common::flow::Datagram;
 
 use super::{
     super::{interfaces::Place, links::Link, report, sockets, standing::output_name, state::State},
-    facts::{Facts, InterfaceFacts, OutputFacts, Stronger},
+    facts::{Facts, Flow, InterfaceFacts, OutputFacts, Stronger},
     near::{Arrived, is_close, lacks, overlap, rank, wants},
     packet::{self, Egress},
     unmatched::{Candidate, Readiness},
@@ -89,6 +89,15 @@ impl State {
             Some(Stronger { name: other.name.clone(), matched: self.steered(active) })
         });
         stronger.take(MOST_STRONGER).collect()
+    }
+
+    /// Takes out flows that nearly are what `rule` wants, and that another rule wants as they are: one that is switched off, or waits.
+    pub fn leave_to_others(&self, rule: &Rule, flows: &mut Vec<Flow>) {
+        let wants = |other: &Rule, flow: &Flow| lacks(&other.matcher, &flow.arrived()).is_empty();
+        flows.retain(|flow| {
+            let is_near = is_close(&lacks(&rule.matcher, &flow.arrived()));
+            !is_near || wants(rule, flow) || self.set.iter().all(|other| !wants(other, flow))
+        });
     }
 
     /// Packets that a rule has matched.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     control::protocol::{CheckResult, RuleExplained, RuleFinding, RuleState},
     doctor::quoted,
+    rules::edit,
 };
 
 /// The check of IGMP queries that do not reach the host: `mcrctl`, which sees the firewall, finds out why.
@@ -83,7 +84,7 @@ fn rule(facts: &Facts) -> Judged {
     let name = &facts.rule.name;
     match (facts.state, &facts.waiting) {
         (RuleState::Disabled, _) => {
-            let fix = Some(format!("mcrctl rule enable {}", quoted(name)));
+            let fix = Some(format!("mcrctl rule enable {}", edit::argument(name)));
             problem(rank::RULE, "rule", name, "the rule is switched off", fix)
         }
         (RuleState::Waiting, why) => {
@@ -146,7 +147,7 @@ fn membership(facts: &Facts, watched: Option<&Watched>) -> Vec<Judged> {
 
 fn joined(facts: &Facts, watched: Option<&Watched>) -> Judged {
     let interface = &facts.rule.matcher.interface;
-    let takes_all = facts.memberships.first().is_some_and(|view| view.group.is_none());
+    let takes_all = facts.takes_all();
     // Nothing asks a switch for the groups of a prefix. Where they arrive all the same, none has to be asked.
     let arrives = facts.state == RuleState::Active || watched.is_some_and(|watched| watched.added.matched_packets > 0);
     if let Some(warning) = facts.unjoined.as_ref().filter(|_| !(takes_all && arrives)) {
@@ -160,7 +161,7 @@ fn joined(facts: &Facts, watched: Option<&Watched>) -> Judged {
     }
     let text = match facts.memberships.first() {
         None => "the rule asks for no membership (membership = \"none\")".to_owned(),
-        Some(view) if view.group.is_none() => {
+        Some(_) if takes_all => {
             format!("{interface} takes every group that reaches it, and asks for none by IGMP")
         }
         Some(view) => {
