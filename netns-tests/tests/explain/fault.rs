@@ -1,79 +1,17 @@
-//! A fault, the stream that meets it, what `mcrctl explain` says of it, and what repairs it.
-
-use std::{
-    net::Ipv4Addr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+//! A fault, what `mcrctl explain` says of it, and what repairs it.
 
 use anyhow::{Context, Result, ensure};
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use netns_tests::{
     daemon::Daemon,
     deadline::{SOON, until},
-    packet::{Packet, Tag},
     process::{Finished, finish},
     programs,
     raw::Wire,
-    topology::{BRIDGES, GEN, Network, RELAY, SINK, Topology},
+    topology::{BRIDGES, End, GEN, Link, Network, RELAY, SINK, Topology},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Between two packets of a stream.
-const PERIOD: Duration = Duration::from_millis(4);
-
-/// What the rule `feed` wants, from the sender's own address.
-pub fn packet() -> Packet {
-    Packet { source: Ipv4Addr::new(10, 1, 0, 1), ..Packet::new([239, 1, 1, 1].into(), 5001) }
-}
-
-/// The same in a VLAN.
-pub fn tagged(vlan: u16) -> Packet {
-    Packet { tag: Some(Tag { priority: 0, drop_eligible: false, id: vlan }), ..packet() }
-}
-
-/// A rule on v1, for a file.
-pub fn rule(name: &str, matcher: &str, outputs: &str) -> String {
-    format!("[[rule]]\nname = \"{name}\"\nmatch = {{ interface = \"v1\", {matcher} }}\noutput = [{outputs}]\n")
-}
-
-/// One frame, again and again, for as long as this lives; none where the frame is empty.
-pub struct Stream {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Stream {
-    /// Begins to send on an interface of gen.
-    pub fn begin(network: &Network, interface: &str, frame: Vec<u8>) -> Result<Self> {
-        let wire = Wire::open(network.namespace(GEN), interface)?;
-        let ended = Arc::new(AtomicBool::new(false));
-        let ends = ended.clone();
-        let thread = thread::spawn(move || {
-            while !ends.load(Relaxed) {
-                if !frame.is_empty() {
-                    // The other end may be down, which is what the fault is about.
-                    let _ = wire.send(&frame);
-                }
-                thread::sleep(PERIOD);
-            }
-        });
-        Ok(Self { ended, thread: Some(thread) })
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.ended.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
+use crate::stream::{Stream, packet, read};
 
 /// What `explain NAME` said.
 #[derive(Debug)]
@@ -245,6 +183,11 @@ impl Fault<'_> {
     }
 }
 
+/// A rule on v1, for a file.
+pub fn rule(name: &str, matcher: &str, outputs: &str) -> String {
+    format!("[[rule]]\nname = \"{name}\"\nmatch = {{ interface = \"v1\", {matcher} }}\noutput = [{outputs}]\n")
+}
+
 /// The words that add the rule; a flag that is given takes the place of its like.
 pub fn add(flags: &[&str]) -> Vec<String> {
     let mut words: Vec<&str> = "rule add --name feed --in v1".split(' ').collect();
@@ -260,7 +203,6 @@ pub fn add(flags: &[&str]) -> Vec<String> {
 
 /// The chain with a bridge that snoops IGMP, and asks, between v0 and v1; its ports are called v0 and v1 too.
 pub fn switched() -> Topology {
-    use netns_tests::topology::{End, Link};
     let mut topology = Topology::chain(1);
     topology.namespaces.push(BRIDGES.to_owned());
     topology.bridges.push((BRIDGES.to_owned(), "br0".to_owned()));
@@ -268,26 +210,4 @@ pub fn switched() -> Topology {
     topology.links.push(Link { queues, ends: [sender, End::port("v0", "br0")] });
     topology.links.push(Link { queues, ends: [relay, End::port("v1", "br0")] });
     topology
-}
-
-/// A frame's source port, and what it is as an output of `explain --in` tells it; `None` for what is no multicast UDP.
-pub fn read(near: &str, frame: &[u8]) -> Option<(u16, String, Value)> {
-    let sliced = SlicedPacket::from_ethernet(frame).ok()?;
-    let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Udp(udp))) = (&sliced.net, &sliced.transport) else {
-        return None;
-    };
-    let header = ip.header();
-    if !header.destination_addr().is_multicast() || header.destination_addr().octets()[..3] == [224, 0, 0] {
-        return None;
-    }
-    let output = json!({
-        "interface": near,
-        "vlan": sliced.vlan_ids().first().map(|id| id.value()),
-        "source": header.source_addr(),
-        "group": header.destination_addr(),
-        "port": udp.destination_port(),
-        "ttl": header.ttl(),
-        "bytes": frame.len(),
-    });
-    Some((udp.source_port(), output["interface"].to_string(), output))
 }

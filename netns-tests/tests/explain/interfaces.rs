@@ -8,7 +8,10 @@ use netns_tests::{
     topology::{RELAY, SINK, Topology},
 };
 
-use crate::fault::{Fault, Repair, Stream, add, arrives, explained, packet, shell};
+use crate::{
+    fault::{Fault, Repair, add, arrives, explained, shell},
+    stream::{Stream, packet},
+};
 
 fn fault<'a>(name: &'a str, change: (&'a str, &'a str)) -> Fault<'a> {
     Fault { name, change, ..Fault::of(packet().frame()) }

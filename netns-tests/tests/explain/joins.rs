@@ -8,7 +8,10 @@ use netns_tests::{
     topology::{BRIDGES, Network, RELAY},
 };
 
-use crate::fault::{Fault, Repair, Stream, add, arrives, explained, packet, shell, switched};
+use crate::{
+    fault::{Fault, Repair, add, arrives, explained, shell, switched},
+    stream::{Stream, packet},
+};
 
 #[test]
 fn the_kernel_lets_no_more_groups_be_joined() -> Result<()> {

@@ -9,5 +9,6 @@ mod match_fields;
 mod packets;
 mod paths;
 mod rules;
+mod stream;
 mod switches;
 mod unmatched;

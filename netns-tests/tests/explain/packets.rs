@@ -3,7 +3,10 @@
 use anyhow::Result;
 use netns_tests::{needs_root, packet::Packet};
 
-use crate::fault::{Fault, Repair, packet};
+use crate::{
+    fault::{Fault, Repair},
+    stream::packet,
+};
 
 #[test]
 fn packets_that_no_rule_can_forward() -> Result<()> {

@@ -12,7 +12,7 @@ use netns_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::fault::read;
+use crate::stream::read;
 
 /// A few numbers, the same each time.
 struct Draw(u64);

@@ -12,7 +12,10 @@ use netns_tests::{
 };
 use serde_json::Value;
 
-use crate::fault::{Fault, Repair, Stream, explain, packet, rule};
+use crate::{
+    fault::{Fault, Repair, explain, rule},
+    stream::{Stream, packet},
+};
 
 fn started(rules: &str) -> Result<(Network, Daemon)> {
     let network = Topology::fan(1, 3).build()?;

@@ -8,7 +8,10 @@ use netns_tests::{
     topology::{BRIDGES, Network},
 };
 
-use crate::fault::{Stream, add, arrives, explained, packet, shell, switched};
+use crate::{
+    fault::{add, arrives, explained, shell, switched},
+    stream::{Stream, packet},
+};
 
 fn database(network: &Network) -> Result<String> {
     network.namespace(BRIDGES).run("bridge mdb show dev br0")

@@ -10,7 +10,10 @@ use netns_tests::{
 };
 use serde_json::Value;
 
-use crate::fault::{Stream, packet, rule, tagged};
+use crate::{
+    fault::rule,
+    stream::{Stream, packet, tagged},
+};
 
 #[test]
 fn each_client_sees_what_no_rule_matches_and_nothing_is_recorded_for_nobody() -> Result<()> {
