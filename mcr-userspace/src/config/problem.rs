@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt, mem};
 
 use crate::rules::lint::{Warning, told};
 
-/// Most problems that are kept and told: a person mends no more of them at once.
+/// Most problems that are kept and told: a person corrects no more of them at once.
 const MOST: usize = 1000;
 
 /// One error of a configuration file.

@@ -22,7 +22,7 @@ use crate::control::{
 const PART: usize = MAX_REQUEST / 2;
 /// Longest line of a file, in bytes.
 const MAX_LINE: usize = MAX_REQUEST / 4;
-/// Errors that are told; a person mends no more of them at once.
+/// Errors that are told; a person corrects no more of them at once.
 const MOST_ERRORS: usize = 1000;
 
 /// What is wrong, by line.

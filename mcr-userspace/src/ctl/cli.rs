@@ -134,7 +134,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "DUR", value_parser = duration)]
         since: Option<std::time::Duration>,
     },
-    /// Examine interfaces and this host, with or without a daemon: what stands in the way, and the command that mends it
+    /// Examine interfaces and this host, with or without a daemon: what stands in the way, and the command that fixes it
     ///
     /// Exit code 0 where there is no problem, 1 where there is one. Commands are for a root shell.
     Doctor {

@@ -41,7 +41,7 @@ pub struct Finding {
     pub id: &'static str,
     /// What is so, in one sentence.
     pub found: String,
-    /// The command for a root shell that mends it, where there is one.
+    /// The command for a root shell that fixes it, where there is one.
     pub fix: Option<String>,
 }
 
