@@ -25,8 +25,8 @@ use netns_tests::{
 use nix::unistd::Pid;
 
 const RULES: u16 = 1_000;
-/// The first hundred rules have packets: more streams than that take their sender a system call for each packet.
-const LOAD: Load = Load { first: rules::SENT, streams: 100, rate: 150_000, size: 256, seconds: 20 };
+/// The first fifty rules have packets; a sender of hundreds of streams makes a system call for each packet.
+const LOAD: Load = Load { first: rules::SENT, streams: 50, rate: 150_000, size: 256, seconds: 20 };
 /// While mcrd restarts; it is ended before its time.
 const AGAIN: Load = Load { seconds: 60, ..LOAD };
 /// How long each share is measured.
@@ -139,13 +139,15 @@ fn ran<const N: usize>(processes: [Pid; N]) -> Result<[Duration; N]> {
     Ok(times)
 }
 
-/// Waits until `top` shows all rules, and packets in full flow.
-fn is_in_flow(top: &Terminal) -> Result<Vec<String>> {
-    top.until("packets in full flow", |lines| {
+/// Waits until `top` shows all rules, and packets in full flow, as a running daemon counts them.
+fn is_in_flow(top: &Terminal) -> Result<()> {
+    let seen = top.until("packets in full flow", |lines| {
         let rate = lines[0].split_once(" pps").and_then(|(before, _)| before.split_whitespace().last());
         let rate = rate.and_then(|rate| rate.replace(',', "").parse::<u64>().ok());
-        lines[0].contains(" 1,000 rules") && rate.is_some_and(|rate| rate > LOAD.rate / 3)
-    })
+        let is_away = lines.iter().any(|line| line.contains("waiting for mcrd"));
+        lines[0].contains(" 1,000 rules") && rate.is_some_and(|rate| rate > LOAD.rate / 3) && !is_away
+    });
+    seen.map(drop)
 }
 
 /// Sorts, filters, opens a rule, and makes the terminal larger and smaller.
@@ -156,18 +158,20 @@ fn use_it(top: &mut Terminal) -> Result<()> {
     top.resize(200, 60)?;
     let lines = top.until("more rules", |lines| lines.len() == 60 && lines[58].starts_with("stream-56 "))?;
     ensure!(lines[1].contains("WHY"), "{lines:#?}");
-    top.press("/stream-9?\r")?;
-    top.until("ten rules", |lines| lines[2].starts_with("stream-90 ") && lines[11].starts_with("stream-99 "))?;
+    top.press("/stream-4?\r")?;
+    top.until("ten rules", |lines| lines[2].starts_with("stream-40 ") && lines[11].starts_with("stream-49 "))?;
     top.press("G\r")?;
     top.until("the rule's outputs, and what explain says of it", |lines| {
         let has = |text: &str| lines.iter().any(|line| line.contains(text));
-        lines[0] == " stream-99" && has("v2 239.10.1.100:6100") && has("nothing is wrong")
+        lines[0] == " stream-49" && has("v2 239.10.1.50:6050") && has("nothing is wrong")
     })?;
     top.resize(80, 24)?;
+    // A key that comes together with a change of the size is read with the next key only.
+    top.until("the page at its new size", |lines| lines.last().is_some_and(|line| line.contains("Esc back")))?;
     top.press("\x1b")?;
     top.until_it_says("s sort: name")?;
     top.press("\x1b")?;
-    top.until("all rules", |lines| lines.iter().any(|line| line.starts_with("stream-89 "))).map(drop)
+    top.until("all rules", |lines| lines.iter().any(|line| line.starts_with("stream-39 "))).map(drop)
 }
 
 /// mcrd is killed and started again while packets come: `top` goes on.
@@ -177,7 +181,5 @@ fn restart(network: &Network, daemon: Daemon, top: &mut Terminal) -> Result<()> 
     let files = daemon.kill()?;
     top.until_it_says("waiting for mcrd")?;
     let _daemon = Daemon::start_with(files, network.relay(), &[])?;
-    let lines = is_in_flow(top)?;
-    ensure!(!lines.iter().any(|line| line.contains("waiting for mcrd")), "{lines:#?}");
-    Ok(())
+    is_in_flow(top)
 }
