@@ -61,6 +61,12 @@ impl Traffic {
         *self = Self::default();
     }
 
+    /// Packets a second, in the last seconds that had packets.
+    pub fn pace(&self) -> u64 {
+        let packets: u64 = self.added.iter().map(|second| second.matched_packets).sum();
+        packets / self.added.len().max(1) as u64
+    }
+
     /// What the last seconds that had packets have shown.
     pub fn finding(&self) -> Option<Finding> {
         self.finding

@@ -17,6 +17,8 @@ use crate::{
     },
 };
 
+/// A stream of so many packets a second has stopped where none comes while packets are watched.
+const STEADY: u64 = 10;
 /// Near misses that are told of.
 const MOST_NEAR: usize = 3;
 
@@ -52,8 +54,14 @@ pub fn judge(facts: &Facts, watched: &Watched) -> Vec<Judged> {
     judged.push(match (facts.state, facts.silence) {
         (RuleState::Active, Some(silence)) => {
             let silence = silence.as_secs_f64();
-            let text = format!("no packet in {seconds} s; the last one came {silence:.0} s ago: look at the sender");
-            problem(rank::SILENCE, "arrival", interface, text, None)
+            let text = format!("no packet in {seconds} s; the last one came {silence:.0} s ago");
+            match facts.pace {
+                STEADY.. => {
+                    let text = format!("{text}, after {} pps: look at the sender", facts.pace);
+                    problem(rank::SILENCE, "arrival", interface, text, None)
+                }
+                _ => ok("arrival", interface, text),
+            }
         }
         _ => problem(rank::SILENCE, "arrival", interface, nothing(facts, seconds), None),
     });

@@ -24,6 +24,8 @@ pub struct Facts {
     pub waiting: Option<String>,
     /// Since its last packet; `None` where none has come.
     pub silence: Option<Duration>,
+    /// Packets a second, in the last seconds that had packets.
+    pub pace: u64,
     /// Its ingress.
     pub ingress: InterfaceFacts,
     /// Its outputs, in its order.

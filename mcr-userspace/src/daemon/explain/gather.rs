@@ -41,6 +41,7 @@ impl State {
             state: standing.state,
             waiting: live.filter(|_| !is_active).map(|live| live.waiting.clone()),
             silence: live.and_then(|live| live.hearing.silence(Instant::now())),
+            pace: live.map_or(0, |live| live.traffic.pace()),
             ingress: self.interface_facts(&rule.matcher.interface),
             outputs,
             memberships: self.members.view_of([&rule.matcher]),

@@ -74,6 +74,7 @@ fn facts() -> Facts {
         state: RuleState::Idle,
         waiting: None,
         silence: None,
+        pace: 0,
         ingress: interface("eth0"),
         outputs: vec![facts(1, "eth1"), facts(2, "eth2")],
         memberships: vec![joined],
@@ -130,6 +131,8 @@ fn what_is_well_is_no_problem() {
     // A stream of few packets.
     let slow = Facts { silence: Some(Duration::from_secs(4)), ..well };
     assert!(!judge(&slow, Some(&passing(0))).has_problem());
+    let stopped = Facts { pace: 40, ..slow };
+    finds(&stopped, Some(&passing(0)), "the last one came 4 s ago, after 40 pps: look at the sender", None);
 }
 
 #[test]
