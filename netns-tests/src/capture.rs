@@ -80,7 +80,7 @@ pub fn sums(finished: &Finished) -> Result<Sums> {
     for line in finished.stderr.lines().filter(|line| !line.starts_with("mcrctl:")) {
         let (point, counts) = line.split_once(": ").with_context(|| finished.told())?;
         let words: Vec<&str> = counts.split(' ').collect();
-        let [captured, "packets", "captured,", lost, "lost", "by", "the", "capture"] = words[..] else {
+        let [captured, "packet" | "packets", "captured,", lost, "lost", "by", "the", "capture"] = words[..] else {
             anyhow::bail!("not a sum: {line:?}");
         };
         sums.insert(point.to_owned(), (captured.parse()?, lost.parse()?));

@@ -152,6 +152,7 @@ fn differences_are_told_kept_or_need_a_restart() -> Result<()> {
     let wanted = [
         "- stream-1: v1 239.1.1.2:5002 -> v2,group=239.10.1.2,port=6002",
         "~ stream-0: match.port: 5001 -> 5002; output[0].ttl: decrement -> keep",
+        "= other (added at run time, kept)",
         // The flag wins over the file's profile, which is then no difference.
         "! datapath.workers: auto -> 1 (needs a restart)",
         "! limits.rules: 65536 -> 10 (needs a restart)",

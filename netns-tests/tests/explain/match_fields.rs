@@ -32,7 +32,7 @@ fn another_group_port_or_source() -> Result<()> {
             name: "past a range, under a prefix",
             flags: &["--group", "239.1.0.0/16", "--port", "5001-5010"],
             says: &["wants ports 5001-5010"],
-            repair: Repair::Printed("mcrctl rule set feed --port 5011"),
+            repair: Repair::Printed("mcrctl rule set feed --port 5001-5011"),
             ..Fault::of(Packet { port: 5011, ..packet() }.frame())
         },
         Fault {

@@ -17,6 +17,8 @@ use crate::{
     },
 };
 
+/// So near to a range a port may have been meant to be in it.
+const NEAR_PORTS: u16 = 100;
 /// A stream of so many packets a second has stopped where none comes while packets are watched.
 const STEADY: u64 = 10;
 /// Near misses that are told of.
@@ -134,7 +136,6 @@ fn near_miss(facts: &Facts, watched: &Watched, lacks: &[Lack], flow: &Flow) -> J
         return judged(format!("{came} comes in on a queue that mcrd does not serve; restart mcrd"), None);
     }
     let wanted: Vec<String> = lacks.iter().map(|lack| lack.wanted(matcher)).collect();
-    // A range or a prefix is not narrowed to one flow: the rule's other flows would be lost.
     let flags: Option<Vec<String>> = lacks.iter().map(|lack| flag(*lack, matcher, flow)).collect();
     let flags = flags.filter(|_| is_accepted(facts.rule.clone(), lacks, flow));
     let since = facts.silence.map(|silence| format!(" (its last packet came {:.0} s ago)", silence.as_secs_f64()));
@@ -151,7 +152,7 @@ fn is_accepted(mut rule: Rule, lacks: &[Lack], flow: &Flow) -> bool {
         match lack {
             Lack::Group => matcher.group = Prefix::host(flow.group),
             Lack::Interface => matcher.interface.clone_from(&flow.interface),
-            Lack::Port => matcher.ports = flow.port.map_or(Ports::Any, Ports::Exact),
+            Lack::Port => matcher.ports = wider(matcher.ports, flow).unwrap_or(Ports::Any),
             Lack::Source => matcher.source = Prefix::host(flow.source),
             Lack::Vlan => matcher.vlan = flow.vlan,
         }
@@ -159,21 +160,27 @@ fn is_accepted(mut rule: Rule, lacks: &[Lack], flow: &Flow) -> bool {
     check_rule(&RuleSpec::from(&rule)).is_ok()
 }
 
-/// What makes the rule want the flow, in the place of one value that it wants now.
+/// What makes the rule want the flow, and no other that it wants now be lost: a prefix is not narrowed to one address.
 fn flag(lack: Lack, matcher: &Match, flow: &Flow) -> Option<String> {
-    let is_one = match lack {
-        Lack::Group => matcher.group.length == 32,
-        Lack::Port => matches!(matcher.ports, Ports::Exact(_)),
-        Lack::Source => matcher.source.length == 32,
-        Lack::Interface | Lack::Vlan => true,
-    };
-    is_one.then(|| match lack {
-        Lack::Group => format!("--group {}", flow.group),
-        Lack::Interface => format!("--in {}", quoted(&flow.interface)),
-        Lack::Port => flow.port.map_or_else(|| "--port any".to_owned(), |port| format!("--port {port}")),
-        Lack::Source => format!("--source {}", flow.source),
-        Lack::Vlan => flow.vlan.map_or_else(|| "--vlan none".to_owned(), |vlan| format!("--vlan {vlan}")),
-    })
+    match lack {
+        Lack::Group => (matcher.group.length == 32).then(|| format!("--group {}", flow.group)),
+        Lack::Interface => Some(format!("--in {}", quoted(&flow.interface))),
+        Lack::Port => wider(matcher.ports, flow).map(|ports| format!("--port {ports}")),
+        Lack::Source => (matcher.source.length == 32).then(|| format!("--source {}", flow.source)),
+        Lack::Vlan => Some(flow.vlan.map_or_else(|| "--vlan none".to_owned(), |vlan| format!("--vlan {vlan}"))),
+    }
+}
+
+/// The flow's port in the place of one port; a range that has it too, where it is not far away.
+fn wider(ports: Ports, flow: &Flow) -> Option<Ports> {
+    let Some(port) = flow.port else { return Some(Ports::Any) };
+    match ports {
+        Ports::Range(first, last) => {
+            let near = first.saturating_sub(NEAR_PORTS)..=last.saturating_add(NEAR_PORTS);
+            near.contains(&port).then(|| Ports::Range(first.min(port), last.max(port)))
+        }
+        Ports::Exact(_) | Ports::Any => Some(Ports::Exact(port)),
+    }
 }
 
 /// Matched packets that no output is offered.
