@@ -67,7 +67,8 @@ impl Terminal {
         let before = tcgetattr(&slave)?;
         // Its own session, whose terminal this is: a change of its size is signalled to it.
         let mut command = programs::before(&["setsid", "--ctty"], command);
-        command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        // A backtrace would push the message of a panic off the screen.
+        command.env("TERM", "xterm-256color").env("RUST_BACKTRACE", "0").env_remove("NO_COLOR");
         let child = command
             .stdin(slave.try_clone()?)
             .stdout(slave.try_clone()?)
