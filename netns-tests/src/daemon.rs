@@ -18,6 +18,7 @@ use crate::{
     process::{Finished, Process, finish},
     programs,
     stats::Stats,
+    topology::{Network, Topology},
 };
 
 /// Counters are current within a second: unchanged for longer than that, they are at rest.
@@ -86,6 +87,13 @@ struct Named {
 }
 
 impl Daemon {
+    /// A daemon with this file as the relay of a chain of one link on either side.
+    pub fn in_chain(config: &str) -> Result<(Network, Self)> {
+        let network = Topology::chain(1).build()?;
+        let daemon = Self::start(network.relay(), config, &[])?;
+        Ok((network, daemon))
+    }
+
     /// Starts `mcrd` with `config` as its file (empty: none) and `flags`, and waits until the control socket answers.
     ///
     /// # Errors
@@ -236,4 +244,9 @@ impl Final {
             egress_dropped: number(egress, "dropped")?,
         })
     }
+}
+
+/// The words of a command line without quotation marks.
+pub fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
 }

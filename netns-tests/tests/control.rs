@@ -5,7 +5,7 @@ use std::{fs, os::unix::net::UnixListener, process::Command};
 use anyhow::{Result, ensure};
 use netns_tests::{
     crossing::Crossing,
-    daemon::{self, Daemon, Files},
+    daemon::{self, Daemon, Files, words},
     ledger::{self, Deleted},
     needs_root,
     probe::Load,
@@ -17,13 +17,7 @@ use netns_tests::{
 
 /// A chain and a daemon with `n` rules.
 fn chain(n: u16) -> Result<(Network, Daemon)> {
-    let network = Topology::chain(1).build()?;
-    let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(n, "v1", "v2")), &[])?;
-    Ok((network, daemon))
-}
-
-fn words(line: &str) -> Vec<&str> {
-    line.split_whitespace().collect()
+    Daemon::in_chain(&rules::file(&rules::streams(n, "v1", "v2")))
 }
 
 /// Checks that a program refused with `code`, saying one line on stderr with all of `parts` and nothing on stdout.

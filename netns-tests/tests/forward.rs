@@ -20,9 +20,7 @@ use netns_tests::{
 
 /// A chain, and a daemon on its relay with `streams` rules from v1 to v2.
 fn chain(streams: u16) -> Result<(Network, Daemon)> {
-    let network = Topology::chain(1).build()?;
-    let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(streams, "v1", "v2")), &[])?;
-    Ok((network, daemon))
+    Daemon::in_chain(&rules::file(&rules::streams(streams, "v1", "v2")))
 }
 
 #[test]

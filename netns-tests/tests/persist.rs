@@ -4,22 +4,11 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use netns_tests::{
-    daemon::Daemon,
+    daemon::{Daemon, words},
     needs_root,
     process::run,
-    topology::{Network, Topology},
 };
 use serde_json::Value;
-
-fn chain(config: &str) -> Result<(Network, Daemon)> {
-    let network = Topology::chain(1).build()?;
-    let daemon = Daemon::start(network.relay(), config, &[])?;
-    Ok((network, daemon))
-}
-
-fn words(line: &str) -> Vec<&str> {
-    line.split_whitespace().collect()
-}
 
 /// How many files a directory has.
 fn left(directory: &Path) -> Result<usize> {
@@ -32,7 +21,7 @@ const FILE: &str = "# mine\n[limits] # few\nrules = 10\n\n# court 1\n[[rule]]\nn
 fn what_is_persisted_keeps_every_comment_and_line_end() -> Result<()> {
     needs_root!();
     for end in ["\n", "\r\n"] {
-        let (_network, daemon) = chain(&FILE.replace('\n', end))?;
+        let (_network, daemon) = Daemon::in_chain(&FILE.replace('\n', end))?;
         daemon.done(&words("rule set a --out v2,ttl=6 --persist"))?;
         daemon.done(&words("rule disable b --persist"))?;
         let changed = FILE
@@ -72,7 +61,7 @@ fn a_file_that_cannot_be_replaced_in_one_step_is_left_alone() -> Result<()> {
         (&[&["--bind", "FILE", "FILE"][..]][..], "mount the directory that it is in"),
         (&[&["--bind", "DIR", "DIR"], &["-o", "remount,bind,ro", "DIR"]], "change the file where it comes from"),
     ] {
-        let (_network, daemon) = chain(FILE)?;
+        let (_network, daemon) = Daemon::in_chain(FILE)?;
         let (pid, file) = (daemon.pid().to_string(), daemon.files().config());
         let directory = file.parent().context("a file in a directory")?;
         for mount in mounts {
@@ -101,7 +90,7 @@ fn a_file_that_cannot_be_replaced_in_one_step_is_left_alone() -> Result<()> {
 #[test]
 fn a_batch_that_persists_writes_all_at_once() -> Result<()> {
     needs_root!();
-    let (_network, daemon) = chain(FILE)?;
+    let (_network, daemon) = Daemon::in_chain(FILE)?;
     let lines = "rule del b --persist\nrule set a --description 'x' --persist\nrule add --name n --in v1 --group 239.1.1.9 --out v2 --persist\n";
     daemon.batch(lines, &["--dry-run"])?.success()?;
     ensure!(daemon.config()? == FILE);

@@ -11,29 +11,19 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use netns_tests::{
     crossing::tx_dropped,
-    daemon::{Daemon, Files},
+    daemon::{Daemon, Files, words},
     needs_root,
     probe::{Load, Share},
     rules,
-    topology::{GEN, Network, SINK, Topology},
+    topology::{GEN, SINK},
 };
 use serde_json::Value;
-
-fn chain(config: &str) -> Result<(Network, Daemon)> {
-    let network = Topology::chain(1).build()?;
-    let daemon = Daemon::start(network.relay(), config, &[])?;
-    Ok((network, daemon))
-}
-
-fn words(line: &str) -> Vec<&str> {
-    line.split_whitespace().collect()
-}
 
 /// While two streams run, one rule's outputs and TTL change many times, and a third rule comes and goes: nothing is lost.
 #[test]
 fn rules_are_changed_under_traffic_without_loss() -> Result<()> {
     needs_root!();
-    let (network, daemon) = chain(&rules::file(&rules::streams(3, "v1", "v2")))?;
+    let (network, daemon) = Daemon::in_chain(&rules::file(&rules::streams(3, "v1", "v2")))?;
     let load = Load { first: rules::SENT, streams: 2, rate: 2000, size: 200, seconds: 4 };
     let (from, to) = (network.namespace(GEN), network.namespace(SINK));
     let before = tx_dropped(from, "v0")?;
@@ -67,7 +57,7 @@ fn rules_are_changed_under_traffic_without_loss() -> Result<()> {
 #[test]
 fn a_disabled_rule_sends_nothing_and_several_change_in_one_step() -> Result<()> {
     needs_root!();
-    let (network, daemon) = chain(&rules::file(&rules::streams(2, "v1", "v2")))?;
+    let (network, daemon) = Daemon::in_chain(&rules::file(&rules::streams(2, "v1", "v2")))?;
     daemon.done(&["rule", "disable", "stream-0"])?;
     let load = Load { first: rules::SENT, streams: 2, rate: 200, size: 100, seconds: 1 };
     let sent = load.sent(load.send(network.namespace(GEN), "v0", Share::Alone)?)?;
@@ -100,7 +90,7 @@ fn a_disabled_rule_sends_nothing_and_several_change_in_one_step() -> Result<()> 
 #[test]
 fn an_add_of_what_is_there_is_success_and_a_replacement_says_what_it_loses() -> Result<()> {
     needs_root!();
-    let (_network, daemon) = chain("")?;
+    let (_network, daemon) = Daemon::in_chain("")?;
     let add = words("--json rule add --name a --in v1 --group 239.1.1.1 --port 5001 --stall-after 5s --out v2,ttl=9");
     let answer = |words: &[&str]| -> Result<Value> { Ok(serde_json::from_str(&daemon.done(words)?)?) };
     ensure!(answer(&add)?["changed"] == true);
@@ -149,7 +139,7 @@ fn lines(n: u32) -> String {
 #[test]
 fn a_batch_is_applied_as_a_whole_or_not_at_all() -> Result<()> {
     needs_root!();
-    let (_network, daemon) = chain(&rules::file(&rules::streams(1, "v1", "v2")))?;
+    let (_network, daemon) = Daemon::in_chain(&rules::file(&rules::streams(1, "v1", "v2")))?;
     let thousand = lines(1001);
     for (what, wrong, code) in [
         ("a value", "rule add --name r-x --in v1 --group 10.0.0.1 --port 5 --out v2", 2),
@@ -187,7 +177,7 @@ fn a_batch_is_applied_as_a_whole_or_not_at_all() -> Result<()> {
 #[test]
 fn a_batch_of_many_thousand_lines_travels_in_parts() -> Result<()> {
     needs_root!();
-    let (_network, daemon) = chain("")?;
+    let (_network, daemon) = Daemon::in_chain("")?;
     let started = Instant::now();
     daemon.batch(&lines(65_537), &[])?.success()?;
     eprintln!("65,536 rules: {:?}", started.elapsed());
@@ -198,7 +188,7 @@ fn a_batch_of_many_thousand_lines_travels_in_parts() -> Result<()> {
 #[test]
 fn a_broken_connection_applies_nothing() -> Result<()> {
     needs_root!();
-    let (_network, daemon) = chain("")?;
+    let (_network, daemon) = Daemon::in_chain("")?;
     let rule = |name: &str, group: &str| {
         serde_json::json!({"line": 1, "request": {"command": "rule_add", "rule":
             {"name": name, "match": {"interface": "v1", "group": group}, "output": [{"interface": "v2"}]}}})
@@ -261,7 +251,7 @@ fn of_every_kind() -> String {
 #[test]
 fn what_is_exported_changes_nothing_where_it_is_loaded() -> Result<()> {
     needs_root!();
-    let (network, daemon) = chain(&of_every_kind())?;
+    let (network, daemon) = Daemon::in_chain(&of_every_kind())?;
     daemon.done(&words("rule add --name at-run-time --in v1 --group 239.200.1.1 --out v2"))?;
     daemon.done(&["rule", "set", "odd\"'\\#[=]5", "--description", "changed: 'so'"])?;
     let exported = daemon.done(&["export"])?;

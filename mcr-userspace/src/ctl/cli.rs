@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// Apply many rule commands as one: all of them, or none
     ///
     /// A line is a `rule` command without the word mcrctl, such as `rule add --in eth0 ...`, in words as a shell splits them. Empty
-    /// lines and comments (#) are left out. Every error is told with its line.
+    /// lines and comments (#) are left out. Every error is printed with its line.
     Batch {
         /// The file; - is standard input
         file: PathBuf,
@@ -134,7 +134,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "DUR", value_parser = duration)]
         since: Option<std::time::Duration>,
     },
-    /// Examine interfaces and this host, with or without a daemon: what stands in the way, and the command that fixes it
+    /// Examine interfaces and this host, with or without a daemon: what keeps mcr from working, and the command that fixes it
     ///
     /// Exit code 0 where there is no problem, 1 where there is one. Commands are for a root shell.
     Doctor {

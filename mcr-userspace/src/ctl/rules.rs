@@ -10,7 +10,7 @@ use crate::{
     control::protocol::{ErrorCode, Request, Response},
     rules::{
         check::{Problem, check_rule},
-        glob::{self, GlobError},
+        glob,
         order::natural,
         spec::RuleSpec,
     },
@@ -101,13 +101,7 @@ pub(super) fn deletion(Chosen { names, persist }: &Chosen) -> Request {
 pub(super) fn listed(response: Response, patterns: &[String]) -> Result<Response, Failure> {
     let Response::Rules(mut rules) = response else { return Ok(response) };
     let names: BTreeSet<String> = rules.iter().map(|rule| rule.name.clone()).collect();
-    let chosen = glob::matching(patterns, &names).map_err(|error| {
-        let code = match error {
-            GlobError::Invalid(..) => ErrorCode::Invalid,
-            GlobError::NotFound(..) => ErrorCode::NotFound,
-        };
-        prefixed(code, &error.to_string())
-    })?;
+    let chosen = glob::matching(patterns, &names).map_err(|error| prefixed((&error).into(), &error.to_string()))?;
     let chosen: HashSet<&str> = chosen.into_iter().collect();
     rules.retain(|rule| chosen.contains(rule.name.as_str()));
     rules.sort_by(|a, b| natural(&a.name, &b.name));

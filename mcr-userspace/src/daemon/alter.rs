@@ -1,5 +1,7 @@
 //! Changing rules that there are: in part, switched on and off, deleted; several in one step.
 
+use std::path::Path;
+
 use super::{
     enter::{Entered, in_use},
     retire::Shared,
@@ -10,7 +12,7 @@ use crate::{
     control::{
         peer::Peer,
         protocol::{
-            ErrorCode::{Invalid, NotFound, Unavailable},
+            ErrorCode::{NotFound, Unavailable},
             Response,
         },
     },
@@ -47,14 +49,13 @@ impl Shared {
             drop(state);
             let change = RuleSpec { name: None, ..change.clone() };
             let edit = Edit::Change { change, whole: whole.plain() };
-            if let Some(Err(why)) = file.map(|file| persist::edit(file, std::slice::from_ref(&edit))) {
-                self.lock().undo(entered);
-                return Err(Response::refused((&why).into(), why));
+            match file.map(|file| self.persist(file, &[edit])) {
+                Some(Err(refused)) => {
+                    self.lock().undo(entered);
+                    Err(refused)
+                }
+                Some(Ok(_)) | None => Ok(entered),
             }
-            if file.is_some() {
-                self.lock().origins.follow(&edit);
-            }
-            Ok(entered)
         });
         match outcome {
             Ok(Entered { rule, old, warnings }) => {
@@ -132,33 +133,32 @@ impl Shared {
             drop(state);
             self.ring();
             if let Some(file) = file {
-                match persist::edit(file, &edits) {
-                    Ok(missing) => {
-                        let lacks = |name: &String| {
-                            format!(
-                                "rule {name}: {} does not have it; only the rule that runs was changed",
-                                file.display()
-                            )
-                        };
-                        warnings.extend(missing.iter().map(lacks));
-                        let mut state = self.lock();
-                        edits.iter().for_each(|edit| state.origins.follow(edit));
-                    }
-                    Err(why) => {
-                        self.lock().restore(olds);
-                        return Err(Response::refused((&why).into(), why));
-                    }
-                }
+                warnings.extend(self.persist(file, &edits).inspect_err(|_| self.lock().restore(olds))?);
             }
             Ok((names, Altered { changes, warnings }))
         })
+    }
+
+    /// Makes these edits in the daemon's file, in its turn; a warning for each rule that was to go and that the file lacks.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, where the file cannot be edited. It has not changed then.
+    pub(super) fn persist(&self, file: &Path, edits: &[Edit]) -> Result<Vec<String>, Response> {
+        let missing = persist::edit(file, edits).map_err(|why| Response::refused((&why).into(), why))?;
+        let mut state = self.lock();
+        edits.iter().for_each(|edit| state.origins.follow(edit));
+        let lacks = |name: String| {
+            format!("rule {name}: {} does not have it; only the rule that runs was changed", file.display())
+        };
+        Ok(missing.into_iter().map(lacks).collect())
     }
 
     /// Does something in its turn at the daemon's file, where that is to be written.
     pub(super) fn in_file<T>(
         &self,
         persist: bool,
-        change: impl FnOnce(Option<&std::path::Path>) -> Result<T, Response>,
+        change: impl FnOnce(Option<&Path>) -> Result<T, Response>,
     ) -> Result<T, Response> {
         if !persist {
             return change(None);
@@ -228,11 +228,7 @@ pub(super) fn chosen(state: &State, patterns: &[String]) -> Result<Vec<String>, 
 
 /// The answer where patterns choose nothing.
 pub(super) fn unchosen(error: &GlobError) -> Response {
-    let code = match error {
-        GlobError::Invalid(..) => Invalid,
-        GlobError::NotFound(..) => NotFound,
-    };
-    Response::refused(code, error)
+    Response::refused(error.into(), error)
 }
 
 pub(super) fn no_rule(name: &str) -> Response {

@@ -1,4 +1,4 @@
-//! Many changes of rules as one: all are applied, or none, and every error is told by its line.
+//! Many changes of rules as one: all are applied, or none. Every error names its line.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,9 +15,9 @@ use crate::{
     },
     rules::{
         check::{Checked, check_rule},
-        glob::{self, GlobError},
+        glob,
         lint::{self, Warning},
-        persist::{self, Edit},
+        persist::Edit,
         rule::Rule,
         set::{Change, RuleSet},
         spec::RuleSpec,
@@ -81,25 +81,12 @@ impl Shared {
             self.ring();
             if let (Some(file), Some(before)) = (file, before) {
                 let edits: Vec<Edit> = plan.edits.into_values().collect();
-                match persist::edit(file, &edits) {
-                    Ok(missing) => {
-                        let lacks = |name| {
-                            format!(
-                                "rule {name}: {} does not have it; only the rule that runs was changed",
-                                file.display()
-                            )
-                        };
-                        warnings.extend(missing.into_iter().map(lacks));
-                        let mut state = self.lock();
-                        edits.iter().for_each(|edit| state.origins.follow(edit));
-                    }
-                    Err(why) => {
-                        let olds = changes.iter().map(|change| (change.name(), before.get(change.name()))).collect();
-                        self.lock().become_again(olds);
-                        self.ring();
-                        return Err(Response::refused((&why).into(), why));
-                    }
-                }
+                let persisted = self.persist(file, &edits).inspect_err(|_| {
+                    let olds = changes.iter().map(|change| (change.name(), before.get(change.name()))).collect();
+                    self.lock().become_again(olds);
+                    self.ring();
+                });
+                warnings.extend(persisted?);
             }
             Ok((changes, views, warnings))
         });
@@ -166,7 +153,7 @@ impl State {
                 }
             }
         }
-        // Those that no line names first: what clashes with them is told by its line.
+        // Those that no line names first: a clash with them names its line.
         let (named, mut rules): (Vec<Rule>, Vec<Rule>) =
             std::mem::take(&mut plan.rules).into_values().partition(|rule| plan.lines.contains_key(&rule.name));
         let mut named: Vec<(u64, Rule)> = named.into_iter().map(|rule| (plan.lines[&rule.name].0, rule)).collect();
@@ -335,11 +322,8 @@ impl Plan {
         if patterns.is_empty() {
             return Err((ErrorCode::Invalid, "name at least one rule".to_owned()));
         }
-        match glob::matching(patterns, &self.rules) {
-            Ok(names) => Ok(names.into_iter().map(str::to_owned).collect()),
-            Err(error @ GlobError::Invalid(..)) => Err((ErrorCode::Invalid, error.to_string())),
-            Err(error @ GlobError::NotFound(..)) => Err((ErrorCode::NotFound, error.to_string())),
-        }
+        let names = glob::matching(patterns, &self.rules).map_err(|error| ((&error).into(), error.to_string()))?;
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 }
 

@@ -159,7 +159,7 @@ impl State {
         self.wake_waiting(has_news);
         self.say_expired();
         self.say_oversize();
-        self.follow_links();
+        self.follow_links(|_| true);
         self.follow_modes();
         self.note_standings();
         if let Err(error) = self.flows.tidy() {

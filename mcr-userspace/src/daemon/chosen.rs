@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{
+    alter::unchosen,
     retire::Shared,
     standing::Standing,
     state::{State, Totals},
 };
 use crate::{
-    control::protocol::{ErrorCode, Response, STATS_VERSION, Stats, Top, TopRule},
-    rules::{
-        glob::{GlobError, matching},
-        rule::Rule,
-    },
+    control::protocol::{Response, STATS_VERSION, Stats, Top, TopRule},
+    rules::{glob::matching, rule::Rule},
 };
 
 impl Shared {
@@ -43,13 +41,7 @@ impl Shared {
 
 impl State {
     fn chosen(&self, patterns: &[String]) -> Result<Vec<&Rule>, Box<Response>> {
-        let names = matching(patterns, self.set.by_name()).map_err(|error| {
-            let code = match error {
-                GlobError::Invalid(..) => ErrorCode::Invalid,
-                GlobError::NotFound(..) => ErrorCode::NotFound,
-            };
-            Box::new(Response::refused(code, error))
-        })?;
+        let names = matching(patterns, self.set.by_name()).map_err(|error| Box::new(unchosen(&error)))?;
         Ok(names.into_iter().filter_map(|name| self.set.get(name)).collect())
     }
 
@@ -57,8 +49,7 @@ impl State {
     fn stats_of(&self, rules: &[&Rule]) -> Stats {
         let mut totals = Totals::default();
         rules.iter().for_each(|rule| totals.add(&self.reading(rule)));
-        let outputs = rules.iter().flat_map(|rule| &rule.outputs).map(|output| output.interface.as_str());
-        let named: BTreeSet<&str> = rules.iter().map(|rule| rule.matcher.interface.as_str()).chain(outputs).collect();
+        let named: BTreeSet<&str> = rules.iter().flat_map(|rule| rule.interfaces()).collect();
         let mut interfaces = self.interface_stats();
         interfaces.retain(|interface| named.contains(interface.name.as_str()));
         Stats {

@@ -21,7 +21,7 @@ use crate::{
     rules::{
         check::{Checked, check_rule},
         edit, lint,
-        persist::{self, Edit},
+        persist::Edit,
         rule::Rule,
         set::Change,
         spec::RuleSpec,
@@ -50,11 +50,10 @@ impl Shared {
             if let Some(file) = file {
                 let spec = RuleSpec { name: Some(entered.rule.name.clone()), ..spec.clone() };
                 let edit = Edit::Put(spec);
-                if let Err(why) = persist::edit(file, std::slice::from_ref(&edit)) {
+                if let Err(refused) = self.persist(file, &[edit]) {
                     self.lock().undo(entered);
-                    return Err(Response::refused((&why).into(), why));
+                    return Err(refused);
                 }
-                self.lock().origins.follow(&edit);
             }
             Ok((entered, !is_there))
         });
@@ -153,7 +152,7 @@ impl State {
         self.live.insert(rule.name.clone(), live);
         before.into_iter().for_each(|active| self.retire(active));
         warnings.extend(self.members.warning(&rule.matcher, self.options.membership(&rule.matcher.interface)));
-        self.follow_links();
+        self.follow_links(|name| rule.names(name));
         let Standing { state, reason } = self.standing(&rule);
         if state == RuleState::Degraded && !is_lacking {
             warnings.push(format!("rule {} is degraded: {}", rule.name, reason.unwrap_or_default()));

@@ -54,10 +54,10 @@ impl State {
         }
     }
 
-    /// Asks for the links, and tells of those that have changed.
-    pub fn follow_links(&mut self) {
+    /// Asks for the links of the interfaces that are meant, and tells of those that have changed.
+    pub fn follow_links(&mut self, is_meant: impl Fn(&str) -> bool) {
         let mut changed = Vec::new();
-        for (_, place) in self.interfaces.iter_mut() {
+        for (_, place) in self.interfaces.iter_mut().filter(|(_, place)| is_meant(&place.name)) {
             let now = match place.interface.as_ref().map(|_| ifreq::flags(&place.name)) {
                 None => Link::Absent,
                 Some(Ok(flags)) if flags.up && flags.running => Link::Up,

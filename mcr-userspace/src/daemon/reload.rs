@@ -1,4 +1,4 @@
-//! The file, read again: its rules are applied, and what needs a restart is told.
+//! The file, read again: its rules are applied, and keys that need a restart are named.
 
 use std::{collections::HashMap, time::Duration};
 

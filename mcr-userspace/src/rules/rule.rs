@@ -3,6 +3,9 @@
 //! What was typed is a [`RuleSpec`](super::spec::RuleSpec); only [`check`](super::check) makes a [`Rule`] of it,
 //! so every value here is known to be in range.
 
+#[cfg(test)]
+pub mod draw;
+
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
 /// One rule. `Clone` is for the control side; workers share it behind an `Arc`.

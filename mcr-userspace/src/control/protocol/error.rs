@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Response;
 use crate::rules::{
     check::{Problem, ProblemKind},
+    glob::GlobError,
     persist::PersistError,
 };
 
@@ -41,6 +42,15 @@ impl From<&PersistError> for ErrorCode {
         match error {
             PersistError::Invalid(_) => Self::Invalid,
             PersistError::Unavailable(_) => Self::Unavailable,
+        }
+    }
+}
+
+impl From<&GlobError> for ErrorCode {
+    fn from(error: &GlobError) -> Self {
+        match error {
+            GlobError::Invalid(..) => Self::Invalid,
+            GlobError::NotFound(..) => Self::NotFound,
         }
     }
 }

@@ -15,6 +15,7 @@ use std::{
 use self::{book::Book, session::Session};
 use super::{
     active::Active,
+    alter::chosen,
     fleet::{Fleet, answers, wait_for},
     retire::{Shared, posts},
     state::State,
@@ -28,7 +29,7 @@ use crate::{
         capture::{Followed, Points, Tap},
         mailbox::Command,
     },
-    rules::glob::{GlobError, is_pattern, matcher, matching},
+    rules::glob::{is_pattern, matcher},
 };
 
 /// Captures at once.
@@ -77,7 +78,7 @@ impl Shared {
         let snaplen = check(spec)?;
         let (id, workers) = {
             let mut state = self.lock();
-            state.captured_names(&spec.rules)?;
+            chosen(&state, &spec.rules).map_err(Box::new)?;
             state.captures.admit()?;
             state.captures.last += 1;
             (state.captures.last, state.workers as usize)
@@ -92,7 +93,7 @@ impl Shared {
         let (rules, begun) = {
             let mut state = self.lock();
             state.captures.admit()?;
-            let rules = state.captured_names(&spec.rules)?;
+            let rules = chosen(&state, &spec.rules).map_err(Box::new)?;
             (rules, state.add_capture(running))
         };
         if let Some((answer, workers)) = begun {
@@ -164,19 +165,6 @@ impl Running {
 }
 
 impl State {
-    /// The rules that these patterns name.
-    fn captured_names(&self, patterns: &[String]) -> Result<Vec<String>, Box<Response>> {
-        let names = matching(patterns, self.set.by_name());
-        let names = names.map_err(|error| {
-            let code = match error {
-                GlobError::Invalid(..) => ErrorCode::Invalid,
-                GlobError::NotFound(..) => ErrorCode::NotFound,
-            };
-            Box::new(Response::refused(code, error))
-        })?;
-        Ok(names.into_iter().map(str::to_owned).collect())
-    }
-
     /// Lets a capture begin with the rules that are there.
     fn add_capture(&mut self, mut running: Running) -> Option<(Receiver<()>, usize)> {
         let mut begun = None;

@@ -18,7 +18,7 @@ use crate::{
     forward::{counters::RuleCounters, table::Table},
     kernel::flows::FlowIndex,
     rules::{
-        rule::{Match, Output, Ports, Prefix, Rule, Source, Ttl, Vlan},
+        rule::{Match, Output, Ports, Prefix, Rule, draw},
         set::RuleSet,
     },
 };
@@ -47,13 +47,7 @@ fn ports() -> impl Strategy<Value = Ports> {
 }
 
 fn outputs() -> impl Strategy<Value = Output> {
-    let vlan = prop_oneof![Just(Vlan::None), Just(Vlan::Keep), (1u16..=4094).prop_map(Vlan::Set)];
-    let ttl = prop_oneof![3 => Just(Ttl::Decrement), 1 => Just(Ttl::Keep), 1 => (1u8..).prop_map(Ttl::Set)];
-    let source = prop_oneof![
-        2 => Just(Source::Interface),
-        1 => Just(Source::Keep),
-        1 => any::<u32>().prop_map(|address| Source::Address(address.into()))
-    ];
+    let (vlan, ttl, source) = (draw::vlan(), draw::ttl(), draw::source());
     let group = proptest::option::of(select(vec![0xef0a_0000u32, 0xef0b_0000]));
     (0usize..5, group, proptest::option::of(6000u16..6010), source, ttl, proptest::option::of(0u8..64), vlan).prop_map(
         |(egress, group, port, source, ttl, dscp, vlan)| Output {

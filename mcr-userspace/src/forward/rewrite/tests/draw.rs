@@ -1,6 +1,7 @@
 //! Random packets, each with a rule that takes it.
 
 use super::*;
+use crate::rules::rule::draw;
 
 /// A rule's one output, a packet that the rule takes, and where it goes.
 #[derive(Clone, Debug)]
@@ -69,13 +70,7 @@ pub(super) fn rules(packet: Packet) -> impl Strategy<Value = (Packet, Rule)> {
             _ => Ports::Range(first, last),
         }
     });
-    let vlan = prop_oneof![Just(Vlan::None), Just(Vlan::Keep), (1u16..=4094).prop_map(Vlan::Set)];
-    let ttl = prop_oneof![3 => Just(Ttl::Decrement), 1 => Just(Ttl::Keep), 1 => (1u8..).prop_map(Ttl::Set)];
-    let source = prop_oneof![
-        2 => Just(Source::Interface),
-        1 => Just(Source::Keep),
-        1 => any::<u32>().prop_map(|address| Source::Address(address.into()))
-    ];
+    let (vlan, ttl, source) = (draw::vlan(), draw::ttl(), draw::source());
     let group = proptest::option::of(0xe000_0000u32..=0xefff_ffff);
     (
         ports,
