@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -47,6 +48,40 @@ impl Times {
         })
     }
 
+    /// Runs several `cargo test` at once, `lanes` of them, and adds what they tell. The output of each is shown in one piece when it has
+    /// ended. All are run, though some fail.
+    ///
+    /// # Errors
+    ///
+    /// Those of the commands: each that cannot be started, or does not succeed.
+    pub fn shown_in_lanes(&mut self, name: &str, commands: Vec<Command>, lanes: usize) -> Result<()> {
+        step::timed_lines(name, || {
+            let queue = Mutex::new(commands.into_iter());
+            let lane = || {
+                let mut ended = Vec::new();
+                while let Some(mut command) = locked(&queue).next() {
+                    ended.push(held_back(&mut command).with_context(|| step::line(&command)));
+                }
+                ended
+            };
+            let ended: Vec<Result<_>> = thread::scope(|scope| {
+                let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+                lanes.into_iter().flat_map(|lane| lane.join().expect("a lane does not panic")).collect()
+            });
+            let mut failed = Vec::new();
+            for outcome in ended {
+                match outcome {
+                    Ok(times) => self.0.extend(times),
+                    Err(error) => failed.push(format!("{error:#}")),
+                }
+            }
+            if !failed.is_empty() {
+                bail!("{}", failed.join("\nerror: "));
+            }
+            Ok(())
+        })
+    }
+
     /// Lists the slowest.
     pub fn list(mut self) {
         self.0.sort_by(|(a, _), (b, _)| b.total_cmp(a));
@@ -57,6 +92,27 @@ impl Times {
             eprintln!("  {name:<42} {seconds:6.1} s");
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `cargo test` for one test program, shows all that it printed when it has ended, and returns its seconds and name.
+fn held_back(command: &mut Command) -> Result<Vec<(f64, String)>> {
+    let (mut from, to) = std::io::pipe()?;
+    let mut child = command.stdout(to.try_clone()?).stderr(to).spawn().context("it did not start")?;
+    // The command still holds the pipe's other end, which must close with the child's.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut text = Vec::new();
+    from.read_to_end(&mut text)?;
+    let status = child.wait()?;
+    std::io::stderr().lock().write_all(&text)?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().filter_map(seconds).zip(text.lines().filter_map(program)).collect())
 }
 
 /// Writes each line on, and keeps what is found in it.

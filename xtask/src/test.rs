@@ -13,8 +13,10 @@ use crate::{build, root, slowest::Times, step, workspace};
 
 /// Integration tests whose file name starts so measure a rate, and run when nothing else does.
 const ALONE: &str = "rate_";
-/// Integration tests whose file name starts so boot virtual machines, one after another.
+/// Integration tests whose file name starts so boot virtual machines, each one at a time.
 const MACHINES: &str = "vm_";
+/// So many of them run at once: each emulated machine keeps one CPU busy.
+const LANES: usize = 2;
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -30,8 +32,8 @@ pub struct Args {
     filter: Vec<OsString>,
 }
 
-/// Builds everything once, then runs the parallel tests, the examples in the documentation, and one by one the tests in virtual
-/// machines and those that measure a rate.
+/// Builds everything once, then runs the parallel tests, the examples in the documentation, the tests in virtual machines, and one
+/// by one those that measure a rate.
 ///
 /// # Errors
 ///
@@ -75,7 +77,10 @@ pub fn run(args: &Args) -> Result<()> {
             kernel::fetched(&kernel::ORDINARY).map(drop)
         }));
         outcomes.push(step::timed("a newer QEMU, for Intel's NIC", || qemu::fetched().map(drop)));
-        outcomes.push(times.shown("tests (virtual machines)", &mut group(&select(&machines), one_by_one)?));
+        let all = [select(&machines), vec!["--no-run".to_owned()]].concat();
+        outcomes.push(step::shown("the tests in virtual machines, built", &mut group(&all, &[])?));
+        let commands = machines.iter().map(|name| group(&select(std::slice::from_ref(name)), one_by_one));
+        outcomes.push(times.shown_in_lanes("tests (virtual machines)", commands.collect::<Result<_>>()?, LANES));
     }
     if !args.vm && !alone.is_empty() {
         outcomes.push(times.shown("tests (rates, alone)", &mut group(&select(&alone), one_by_one)?));
