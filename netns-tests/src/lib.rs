@@ -18,6 +18,8 @@ pub mod threads;
 pub mod apt;
 pub mod cache;
 pub mod dpdk;
+pub mod http;
+pub mod prometheus;
 pub mod smcroute;
 
 pub mod connection;

@@ -3,8 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::Write,
     os::unix::net::UnixListener,
     path::Path,
     process::Command,
@@ -16,17 +15,17 @@ use anyhow::{Context, Result, ensure};
 use netns_tests::{
     daemon::{Daemon, ctl},
     deadline::{SOON, until},
+    http::get,
     needs_root,
-    netns::Namespace,
     probe::{Load, Share},
-    process::{Process, feed, finish, run},
+    process::{feed, finish, run},
+    prometheus::{Prometheus, promtool},
     rules,
     topology::{GEN, Network, Topology},
 };
 use serde_json::Value;
 
 const MCRD: &str = "127.0.0.1:9469";
-const PROMETHEUS: &str = "127.0.0.1:9090";
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
 /// Python of the system, which has Debian's packages.
 const PYTHON: &str = "/usr/bin/python3";
@@ -43,19 +42,6 @@ name = "feed"
 match = { interface = "v1", group = "239.1.1.1", port = 5001 }
 output = [{ interface = "v2", group = "239.10.1.1" }]
 "#;
-
-/// The head and the body of the answer to GET `path`.
-fn get(namespace: &Namespace, address: &str, path: &str, accept: &str) -> Result<(String, String)> {
-    let address: SocketAddr = address.parse()?;
-    let mut stream = namespace.enter(|| Ok(TcpStream::connect_timeout(&address, SOON)?)).context("connecting")?;
-    stream.set_read_timeout(Some(SOON))?;
-    let accept = if accept.is_empty() { String::new() } else { format!("Accept: {accept}\r\n") };
-    stream.write_all(format!("GET {path} HTTP/1.0\r\n{accept}\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
-    Ok((head.to_lowercase(), body.to_owned()))
-}
 
 fn metrics(network: &Network) -> Result<String> {
     Ok(get(network.relay(), MCRD, "/metrics", "")?.1)
@@ -78,7 +64,7 @@ fn promtool_finds_nothing_and_pythons_parser_takes_it() -> Result<()> {
     let (head, open_metrics) = get(network.relay(), MCRD, "/metrics", OPEN_METRICS)?;
     ensure!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
 
-    feed(Command::new("promtool").args(["check", "metrics"]), &text)?;
+    feed(promtool()?.args(["check", "metrics"]), &text)?;
     let script = "import sys\nfrom prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
         families = list(parse(sys.stdin.read()))\nassert len(families) > 30, len(families)\n\
         names = {s.labels.get('rule') for f in families for s in f.samples}\nassert 'a\"b\\\\c' in names, names\n";
@@ -136,11 +122,9 @@ fn the_dashboard_and_the_alerts_use_metrics_that_there_are() -> Result<()> {
         ensure!(missing.is_empty(), "no such metrics: {missing:?}");
     }
     daemon.stop()?;
-    run(Command::new("promtool").args(["check", "rules"]).arg(examples().join("prometheus/mcr-alerts.yml")))?;
+    run(promtool()?.args(["check", "rules"]).arg(examples().join("prometheus/mcr-alerts.yml")))?;
     let tests = examples().join("prometheus/mcr-alerts-test.yml");
-    run(Command::new("promtool")
-        .args(["test", "rules", "mcr-alerts-test.yml"])
-        .current_dir(tests.parent().context("a file")?))?;
+    run(promtool()?.args(["test", "rules", "mcr-alerts-test.yml"]).current_dir(tests.parent().context("a file")?))?;
     // Each alert has a test of its time logic.
     let tests = fs::read_to_string(&tests)?;
     for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
@@ -149,64 +133,10 @@ fn the_dashboard_and_the_alerts_use_metrics_that_there_are() -> Result<()> {
     Ok(())
 }
 
-/// A real Prometheus beside mcrd, which looks once a second.
-struct Prometheus<'a> {
-    network: &'a Network,
-    _process: Process,
-    _directory: tempfile::TempDir,
-}
-
-impl<'a> Prometheus<'a> {
-    /// Alerts fire at once: how long their causes have to last is what `promtool test rules` is for.
-    fn start(network: &'a Network) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("mcrt-").tempdir()?;
-        let alerts = fs::read_to_string(examples().join("prometheus/mcr-alerts.yml"))?;
-        let at_once = alerts.lines().filter(|line| !line.trim().starts_with("for: "));
-        fs::write(directory.path().join("alerts.yml"), at_once.collect::<Vec<_>>().join("\n"))?;
-        let config = directory.path().join("prometheus.yml");
-        fs::write(
-            &config,
-            format!(
-                "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [alerts.yml]\nscrape_configs:\n  - job_name: mcr\n    static_configs: [{{ targets: [\"{MCRD}\"] }}]\n"
-            ),
-        )?;
-        let mut command = network.relay().command("prometheus");
-        command.arg(format!("--config.file={}", config.display()));
-        command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
-        command.arg(format!("--web.listen-address={PROMETHEUS}"));
-        let process = Process::spawn(&mut command)?;
-        Ok(Self { network, _process: process, _directory: directory })
-    }
-
-    fn ask(&self, path: &str) -> Result<Value> {
-        let (_, body) = get(self.network.relay(), PROMETHEUS, path, "")?;
-        serde_json::from_str(&body).context(body)
-    }
-
-    /// The value of a query that has one result.
-    fn value(&self, query: &str) -> Option<f64> {
-        let answer = self.ask(&format!("/api/v1/query?query={query}")).ok()?;
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
-    }
-
-    /// The alerts that fire, each with its labels in one line.
-    fn firing(&self) -> Result<Vec<String>> {
-        let answer = self.ask("/api/v1/alerts")?;
-        let alerts = answer["data"]["alerts"].as_array().context("no alerts")?;
-        Ok(alerts.iter().filter(|alert| alert["state"] == "firing").map(|alert| alert["labels"].to_string()).collect())
-    }
-
-    /// Waits until this alert fires with all of `parts` in its labels.
-    fn fires(&self, alert: &str, parts: &[&str]) -> Result<()> {
-        let name = format!("\"alertname\":\"{alert}\"");
-        let mut last = Vec::new();
-        until(&format!("{alert} {parts:?}"), SOON, || {
-            last = self.firing()?;
-            let is_it = |labels: &&String| labels.contains(&name) && parts.iter().all(|part| labels.contains(part));
-            Ok(last.iter().find(is_it).map(|_| ()))
-        })
-        .with_context(|| format!("firing: {last:?}"))
-    }
+/// The alerts of `examples/`, without the time that their causes have to last, which `promtool test rules` is for.
+fn alerts_at_once() -> Result<String> {
+    let alerts = fs::read_to_string(examples().join("prometheus/mcr-alerts.yml"))?;
+    Ok(alerts.lines().filter(|line| !line.trim().starts_with("for: ")).collect::<Vec<_>>().join("\n"))
 }
 
 #[test]
@@ -217,7 +147,7 @@ fn prometheus_scrapes_it_and_each_cause_fires_its_alert() -> Result<()> {
     let daemon = Daemon::start(network.relay(), CONFIG, &["--metrics-listen", MCRD])?;
     let load = Load { first: rules::SENT, streams: 1, rate: 200, size: 256, seconds: 600 };
     let stream = load.send(network.namespace(GEN), "v0", Share::Many)?;
-    let prometheus = Prometheus::start(&network)?;
+    let prometheus = Prometheus::start(network.relay(), MCRD, &alerts_at_once()?)?;
     until("a scrape without an error", SOON, || Ok(prometheus.value("up").filter(|up| *up == 1.0)))?;
     until("samples", SOON, || Ok(prometheus.value("scrape_samples_scraped").filter(|samples| *samples > 60.0)))?;
     let targets = prometheus.ask("/api/v1/targets")?;

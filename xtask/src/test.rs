@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use netns_tests::{
-    cache, smcroute,
+    cache, prometheus, smcroute,
     vm::{kernel, qemu},
 };
 
@@ -66,6 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     // What tests fetch is fetched here, so that it is the user's own cache and no packet manager runs as root.
     if !args.vm {
         outcomes.push(step::timed("smcroute", || smcroute::fetched().map(drop)));
+        outcomes.push(step::timed("Prometheus", || prometheus::fetched().map(drop)));
         let mut selection = vec!["--lib".to_owned(), "--bins".to_owned()];
         selection.extend(select(&together));
         outcomes.push(times.shown("tests", &mut group(&selection, &[])?));

@@ -50,9 +50,6 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("iptables-nft", &["iptables"]),
     ("ffmpeg", &["ffmpeg"]),
     ("ffprobe", &["ffmpeg"]),
-    // What reads metrics.
-    ("prometheus", &["prometheus"]),
-    ("promtool", &["prometheus"]),
     // For virtual machines: the emulator, what is in the guest, and what unpacks kernels and their modules.
     ("qemu-system-x86_64", &["qemu-system-x86"]),
     ("busybox", &["busybox-static"]),
