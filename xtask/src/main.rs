@@ -1,9 +1,10 @@
-//! Every developer action: `cargo xtask setup`, `build`, `run`, `test`, `check` and `bench`.
+//! Every developer action: `cargo xtask setup`, `build`, `run`, `test`, `check`, `circles`, `picture` and `bench`.
 
 mod bench;
 mod bpf;
 mod build;
 mod check;
+mod circles;
 mod demo;
 mod picture;
 mod root;
@@ -44,6 +45,8 @@ enum Action {
     Test(test::Args),
     /// Check format, lints, documentation, licences and advisories
     Check,
+    /// List the files of each crate that import each other in circles
+    Circles,
     /// Measure mcr and what else forwards multicast, side by side: docs/performance.md
     Bench(bench::Args),
 }
@@ -72,6 +75,7 @@ fn act(action: Action) -> anyhow::Result<()> {
         Action::PictureAsRoot => picture::take(),
         Action::Test(args) => test::run(&args),
         Action::Check => check::run(),
+        Action::Circles => circles::run(),
         Action::Bench(args) => bench::run(args),
     }
 }

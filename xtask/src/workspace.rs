@@ -30,7 +30,17 @@ pub fn cargo() -> Command {
 ///
 /// A manifest of the workspace cannot be read.
 pub fn metadata() -> Result<Value> {
+    metadata_of(root())
+}
+
+/// The same of the workspace in `directory`.
+///
+/// # Errors
+///
+/// As [`metadata`].
+pub fn metadata_of(directory: &Path) -> Result<Value> {
     let output = cargo()
+        .current_dir(directory)
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
         .output()
         .context("cargo metadata did not start")?;
