@@ -1,13 +1,7 @@
 //! What monitoring reads: both text formats as other programs take them, alerts with their causes, and the state of mcrd's threads.
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write,
-    os::unix::net::UnixListener,
-    path::Path,
-    process::Command,
-    thread,
+    collections::BTreeSet, fs, io::Write, os::unix::net::UnixListener, path::Path, process::Command, thread,
     time::Duration,
 };
 

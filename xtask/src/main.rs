@@ -7,6 +7,7 @@ mod check;
 mod circles;
 mod demo;
 mod picture;
+mod programs;
 mod root;
 mod run;
 mod setup;

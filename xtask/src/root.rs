@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 
-use crate::setup::program;
+use crate::programs::program;
 
 /// What of our environment goes through sudo: all that the daemon, the tests and apt read, beside sudo's own PATH.
 const KEPT: &str = "--preserve-env=MCR_BIN_DIR,MCR_REQUIRE_ROOT,MCR_VM_CACHE,MCR_SOCKET,RUST_LOG,RUST_BACKTRACE,\

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    judge::{goals::Goal, spread::Runs},
+    judge::{goal::Goal, spread::Runs},
     load::delays::Delays,
     machine::about::Machine,
     relay::Contender,

@@ -1,10 +1,17 @@
 //! A virtual machine as a value, and QEMU's words for it.
 
-use std::{ffi::OsString, fs, ops::Range, os::unix::net::UnixListener, path::Path, process::Command};
+use std::{ffi::OsString, fs, os::unix::net::UnixListener, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
-use super::{channel::Listener, guest::Guest, initramfs, kernel::Kernel, qemu};
+use super::{
+    boot::{self, mac},
+    channel::Listener,
+    guest::Guest,
+    initramfs,
+    kernel::Kernel,
+    qemu,
+};
 use crate::{netns::Namespace, process::Process};
 
 /// A machine.
@@ -14,7 +21,7 @@ pub struct Machine {
     pub kernel: Kernel,
     /// Virtual processors.
     pub cpus: u32,
-    /// Its interfaces: `eth0`, `eth1` and so on, with the addresses of [`mac`].
+    /// Its interfaces: `eth0`, `eth1` and so on, with the addresses of [`mac`](super::boot::mac).
     pub nics: Vec<Nic>,
 }
 
@@ -31,11 +38,6 @@ pub enum Nic {
     /// With one queue pair, and [`Guest::wire`] at its other end: as long as nobody reads there, nothing that it is to send is
     /// ever done. Needs nothing.
     Wire,
-}
-
-/// The Ethernet address of interface `i`.
-pub fn mac(i: usize) -> String {
-    format!("52:54:00:00:00:{i:02x}")
 }
 
 impl Machine {
@@ -84,7 +86,7 @@ impl Machine {
             .arg(self.kernel.image())
             .arg("-initrd")
             .arg(&initramfs)
-            .args(["-append", &kernel_words()]);
+            .args(["-append", &boot::kernel_words()]);
         command.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=channel,name=mcr"]);
         command.args(["-chardev", &format!("socket,id=channel,path={}", socket.display())]);
         let mut wires = Vec::new();
@@ -101,7 +103,7 @@ impl Machine {
             // QEMU connects before the guest's first instruction.
             guest.add_wire(i, wire.accept()?.0);
         }
-        guest.check(self)?;
+        guest.check(&self.kernel.release, self.nics.len())?;
         Ok(guest)
     }
 }
@@ -111,25 +113,9 @@ impl Machine {
 const ACCELERATOR: &str = "tcg,thread=single";
 /// 2^2 ns for each instruction, a little less than emulation takes.
 const INSTRUCTION: &str = "shift=2,sleep=on";
-/// A panic ends the machine; IPv6 would add packets of its own; emulated processors need no protection from each other.
-const WORDS: &str = "console=ttyS0 panic=-1 ipv6.disable=1 mitigations=off random.trust_cpu=on";
-/// In MiB: more than a guest needs, so that there is memory at [`SET_ASIDE`]. What is read where none is goes through the one buffer
+/// In MiB: more than a guest needs, so that there is memory at [`SET_ASIDE`](boot::SET_ASIDE). What is read where none is goes through the one buffer
 /// that QEMU has for all devices, and a device that finds it taken is broken from then on.
 const MEMORY: &str = "1280";
-/// Physical memory that the kernel must not use. Nobody writes there, so it is zero.
-///
-/// virtio_net as a module gives the device a wrong address for the header that is before every packet sent by zero-copy
-/// (docs/kernel.md). With the kernel where it was linked to be, which `nokaslr` sees to, it is as far above 1 GiB as the driver is
-/// above where modules begin; else it is anywhere, and where it hits memory in use the host drops all of these packets.
-pub(super) const SET_ASIDE: Range<u64> = 0x4000_0000..0x4400_0000;
-/// What virtual addresses of the kernel are above physical ones, without KASLR; wrong for modules.
-pub(super) const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
-
-/// The kernel's command line.
-fn kernel_words() -> String {
-    format!("{WORDS} nokaslr memmap={:#x}${:#x}", SET_ASIDE.end - SET_ASIDE.start, SET_ASIDE.start)
-}
-
 impl Nic {
     /// Without `iommu_platform` the driver does not use the kernel's DMA interface, and refuses zero-copy.
     fn words(self, i: usize, wire: &Path) -> Vec<String> {

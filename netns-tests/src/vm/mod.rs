@@ -10,6 +10,7 @@ pub mod modules;
 pub mod cpio;
 pub mod initramfs;
 
+pub mod boot;
 pub mod channel;
 pub mod guest;
 pub mod machine;

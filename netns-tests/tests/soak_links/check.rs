@@ -14,6 +14,7 @@ use crate::{
     model::{MOST_QUEUES, Model, Rule, State, name},
     tables::tables,
     world::{AWAY, World},
+    wrong::Wrong,
 };
 
 /// Waits until everything is as `model` says.
@@ -146,22 +147,4 @@ fn attachments(
     let (least, most) = (with_program.len(), with_program.len() * MOST_QUEUES as usize);
     wrong.unless((least..=most).contains(&sockets), || format!("{sockets} AF_XDP sockets, not {least} to {most}"));
     Ok(())
-}
-
-/// What is not as it is to be, in words.
-#[derive(Default)]
-pub struct Wrong(Vec<String>);
-
-impl Wrong {
-    /// Unless it is right, these words are.
-    pub fn unless(&mut self, right: bool, words: impl FnOnce() -> String) {
-        if !right {
-            self.0.push(words());
-        }
-    }
-
-    /// Both are to be the same.
-    pub fn unless_same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: &T, wanted: &T) {
-        self.unless(found == wanted, || format!("{what}: {found:?}, not {wanted:?}"));
-    }
 }

@@ -7,8 +7,9 @@ mod world;
 mod kernel;
 mod maps;
 mod footprint;
-mod check;
+mod wrong;
 mod tables;
+mod check;
 mod traffic;
 
 use std::{collections::VecDeque, time::Instant};

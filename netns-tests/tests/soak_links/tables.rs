@@ -6,10 +6,10 @@ use anyhow::Result;
 use mcr_common::flow::{FlowKey, PortKind, Shape, Vlan};
 
 use crate::{
-    check::Wrong,
     kernel::Link,
     maps::Maps,
     model::{Rule, name},
+    wrong::Wrong,
 };
 
 /// Slots in use are below it: those of rules that are gone are used again, and few are on their way to that at a time.

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fmt::Write, net::Ipv4Addr};
 
 use netns_tests::packet::{Checksum, Packet, group_mac};
 
+/// Bytes of the largest IP packet on the link v6-v7.
+pub const SMALL_MTU: usize = 600;
+
 /// The relay's side of a link.
 #[derive(Clone, Debug)]
 pub struct Link {

@@ -13,7 +13,7 @@ use netns_tests::{
 
 use crate::{
     judge::{self, Seen},
-    row::{Link, Links, Table},
+    row::{Link, Links, SMALL_MTU, Table},
     rows,
 };
 
@@ -28,8 +28,6 @@ const ENDS: [(&str, &str, &str); 6] = [
 ];
 /// Those that rows send from.
 const SENDING: [&str; 3] = ["v0", "w0", "v3"];
-/// Bytes of the largest IP packet on v6-v7.
-pub const SMALL_MTU: usize = 600;
 /// Packets sent in one go: less than a veth's ring holds.
 const BURST: usize = 32;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::program;
+use crate::programs::program;
 use crate::{root, step};
 
 /// Why root is needed here.

@@ -8,7 +8,8 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail};
 
 use super::inventory::{self, Lack};
-use super::{apt, program, rust};
+use super::{apt, rust};
+use crate::programs::program;
 use crate::{bpf, step, workspace};
 
 /// Builds with LLVM 21 to 23; its features name them.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{program, rust};
+use super::rust;
 use crate::bpf;
+use crate::programs::{self, program};
 
 /// A thing that is needed.
 pub struct Item {
@@ -133,7 +134,7 @@ fn rust_items() -> Vec<Item> {
     });
 
     let clang = || Lack::Packages(vec![format!("clang-{llvm}"), "clang".to_owned()]);
-    items.push(Item { what: "clang".to_owned(), state: found(super::clang()).ok_or_else(clang) });
+    items.push(Item { what: "clang".to_owned(), state: found(programs::clang()).ok_or_else(clang) });
     items.push(Item { what: "bpf-linker".to_owned(), state: bpf_linker(rustc, llvm) });
     items
 }

@@ -1,9 +1,10 @@
 //! The goals that mcr was built to, each against what this run found. Ratios within the run; a figure that is missing is said
 //! to be.
 
-use serde::Serialize;
-
-use super::spread::ratio;
+use super::{
+    goal::{Bound, Goal},
+    spread::ratio,
+};
 use crate::{
     measure::{
         cpu, idle, overload,
@@ -13,40 +14,6 @@ use crate::{
     relay::Contender::{self, Limit, McrEfficient, McrLowLatency, Nftables, Socat, Testpmd},
     results::{Key, Results, What},
 };
-
-/// A goal and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Goal {
-    /// The figure.
-    pub figure: String,
-    /// What it has to be.
-    pub bound: Bound,
-    /// What it is against.
-    pub unit: String,
-    /// What it is; none where this run has not measured it.
-    pub measured: Option<f64>,
-}
-
-/// What a figure has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bound {
-    /// That much or more.
-    AtLeast(f64),
-    /// That much or less.
-    AtMost(f64),
-}
-
-impl Goal {
-    /// Whether it is met; none where it was not measured.
-    pub fn is_met(&self) -> Option<bool> {
-        let measured = self.measured?;
-        Some(match self.bound {
-            Bound::AtLeast(bound) => measured >= bound,
-            Bound::AtMost(bound) => measured <= bound,
-        })
-    }
-}
 
 /// A median delay above this, a tenth below the lossless rate, is a queue that has grown: some thousand frames of a ring take
 /// longer.

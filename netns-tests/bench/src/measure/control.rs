@@ -5,7 +5,7 @@ use std::{fs, process::Command, time::Instant};
 use anyhow::{Context, Result, ensure};
 use netns_tests::{daemon::Daemon, programs, rules};
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     relay::{Contender, Job, rules_of},
     results::{Key, What},

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     load::{
         socket::Pace,

@@ -18,7 +18,7 @@ use netns_tests::{
 };
 use nix::unistd::Pid;
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     interrupt,
     load::{

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     machine::process::{cpu_seconds, resident_kib},
     relay::Job,

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     interrupt,
     load::{

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Bench, search::Search};
+use super::{bench::Bench, search::Search};
 use crate::{
     interrupt,
     load::stage::{Outcome, Sender, Trial},

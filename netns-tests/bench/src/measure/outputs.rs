@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     relay::{Contender, Job},
     results::{Key, What},

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use netns_tests::stats::{Stats, sum};
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     load::stage::{Sender, Trial},
     relay::{Contender, Job},

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use aya::sys::{Stats, enable_stats};
 use nix::unistd::Pid;
 
-use super::{Bench, Turns};
+use super::bench::{Bench, Turns};
 use crate::{
     load::stage::{Sender, Trial},
     relay::{Contender, Job},

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Job;
+use super::job::Job;
 use crate::load::{
     layout::Rewrite,
     stage::{Stage, mac},

@@ -6,7 +6,7 @@ use netns_tests::{
     rules::{self, Output, Rule},
 };
 
-use super::Job;
+use super::job::Job;
 use crate::{
     load::stage::Stage,
     machine::cpu::{ON_BOTH, ON_RELAY},

@@ -1,5 +1,6 @@
 //! Who forwards: each contender, started in the chain for a job.
 
+mod job;
 mod limit;
 mod mcr;
 mod nftables;
@@ -7,6 +8,7 @@ mod smcroute;
 mod socat;
 mod testpmd;
 
+pub use job::Job;
 pub use mcr::rules as rules_of;
 pub use socat::words as socat_words;
 
@@ -21,10 +23,7 @@ use netns_tests::{
 };
 use nix::unistd::Pid;
 
-use crate::load::{
-    layout::Streams,
-    stage::{Outcome, Stage, Trial, streams},
-};
+use crate::load::stage::{Outcome, Stage, Trial};
 
 /// Against a start that never ends.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -48,24 +47,6 @@ pub enum Contender {
     McrEfficient,
     /// One process for each stream and output.
     Socat,
-}
-
-/// What is to be forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Streams, and as many rules.
-    pub streams: u32,
-    /// Outputs of each, on one interface.
-    pub outputs: u32,
-    /// Packets go over the streams in an order without pattern.
-    pub scattered: bool,
-}
-
-impl Job {
-    /// Streams with one output each, in turn.
-    pub const fn of(streams: u32) -> Self {
-        Self { streams, outputs: 1, scattered: false }
-    }
 }
 
 /// A contender at work, and the network that it works in.
@@ -173,25 +154,6 @@ impl Contender {
             format!("{}: {said}", self.name())
         })?;
         Ok(Running { job, to, processes, daemon, _router: router, stage })
-    }
-}
-
-impl Job {
-    /// The streams as they are sent.
-    fn streams(self) -> Streams {
-        Streams { scattered: self.scattered.into(), ..streams(self.streams) }
-    }
-
-    /// Each stream and output: group and port as sent, and as they must come out.
-    fn flows(self) -> impl Iterator<Item = ((Ipv4Addr, u16), (Ipv4Addr, u16))> {
-        (0..self.streams).flat_map(move |stream| {
-            (0..self.outputs).map(move |output| {
-                let add = |(group, port): (Ipv4Addr, u16), output: u32| {
-                    (Ipv4Addr::from_bits(group.to_bits() + stream + (output << 16)), port + stream as u16)
-                };
-                (add(SENT, 0), add(RECEIVED, output))
-            })
-        })
     }
 }
 

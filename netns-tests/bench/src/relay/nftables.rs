@@ -9,7 +9,7 @@ use netns_tests::{
     programs,
 };
 
-use super::Job;
+use super::job::Job;
 use crate::load::stage::{Stage, mac};
 
 /// Why it cannot run here.

@@ -9,7 +9,7 @@ use netns_tests::{
     smcroute::{self, Smcroute},
 };
 
-use super::Job;
+use super::job::Job;
 use crate::load::stage::Stage;
 
 /// Why it cannot run here.

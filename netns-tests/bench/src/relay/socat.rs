@@ -8,7 +8,7 @@ use netns_tests::{
     programs,
 };
 
-use super::Job;
+use super::job::Job;
 use crate::{load::stage::Stage, machine::cpu::ON_RELAY};
 
 /// Group and port.

@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::text::{grouped, number};
 use crate::{
-    judge::goals::{Bound, Goal},
+    judge::goal::{Bound, Goal},
     relay::Contender,
     results::{Figure, Key, Results, What},
 };

@@ -1,9 +1,6 @@
 //! Lengths: payloads, what stands behind the datagram and behind the packet, and the MTU.
 
-use crate::{
-    row::{Table, same},
-    run::SMALL_MTU,
-};
+use crate::row::{SMALL_MTU, Table, same};
 
 const IN: &str = "239.N.1.1:5001";
 const OUT: &str = "238.N.1.1:6001";
