@@ -72,6 +72,7 @@ fn every_command_mends_what_it_stands_beside() -> Result<()> {
         ("vlan-peer", "not_checked"),
         ("gro", "ok"),
         ("multicast-filter", "ok"),
+        ("igmp-reports", "ok"),
         ("igmp-firewall", "ok"),
     ];
     assert_eq!(severities(&before), expected.map(|(id, severity)| (id.to_owned(), severity.to_owned())));

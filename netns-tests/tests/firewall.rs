@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -256,6 +257,56 @@ fn what_becomes_of_the_membership() -> Result<()> {
     let fix = doctor(&network, Some(&daemon))?.find("igmp-firewall").fix.clone().context("no remedy")?;
     shell(network.relay(), &fix)?;
     is_asked(true)
+}
+
+/// Firewalls on the way out: whether the switch hears of the membership, and what is said of it.
+#[test]
+fn reports_that_do_not_get_out() -> Result<()> {
+    needs_root!();
+    let network = asking()?;
+    let daemon = start(&network)?;
+    let is_known = || Ok(network.namespace(BRIDGES).run("bridge mdb show dev br0")?.contains("port v1 grp 239.1.1.1"));
+    let known = |wanted: bool| until("the bridge's database", SOON, || Ok((is_known()? == wanted).then_some(())));
+    known(true)?;
+    for (rules, passes) in [
+        ("table ip t { chain o { type filter hook output priority 0; ip protocol igmp drop; } }", false),
+        (
+            "table inet t { chain o { type filter hook postrouting priority 0; oifname \"v1\" igmp type membership-report-v3 drop; } }",
+            false,
+        ),
+        (
+            "table inet t { chain o { type filter hook output priority 0; policy drop; oif lo accept; ct state established accept; } }",
+            false,
+        ),
+        (
+            "table netdev t { chain o { type filter hook egress device \"v1\" priority 0; ip daddr 224.0.0.22 drop; } }",
+            false,
+        ),
+        (
+            "table inet t { chain o { type filter hook output priority 0; oifname != \"v1\" ip protocol igmp drop; iifname \"v1\" drop; } }",
+            true,
+        ),
+        ("table inet t { chain o { type filter hook output priority 0; igmp type membership-query drop; } }", true),
+    ] {
+        nft(network.relay(), rules)?;
+        if passes {
+            // Longer than the bridge remembers.
+            sleep(Duration::from_secs(5));
+            ensure!(is_known()?, "{rules}");
+        } else {
+            known(false).with_context(|| rules.to_owned())?;
+        }
+        let finding = doctor(&network, Some(&daemon))?.find("igmp-reports").clone();
+        ensure!(finding.severity == if passes { "ok" } else { "problem" }, "{rules}: {finding:?}");
+        if !passes {
+            let explained = daemon.ctl(&["explain", "stream-0"])?.stdout;
+            ensure!(explained.lines().next().is_some_and(|line| line.contains("reports")), "{rules}: {explained}");
+            shell(network.relay(), finding.fix.as_deref().context("no remedy")?)?;
+            known(true).with_context(|| format!("{rules}: {:?}", finding.fix))?;
+        }
+        nft(network.relay(), "")?;
+    }
+    Ok(())
 }
 
 /// No firewall: the bridge takes the queries, and the interface's own memberships are not answered for.

@@ -112,10 +112,12 @@ impl Host {
         all.iter().filter(move |own| own.interface == name)
     }
 
-    /// What the daemon says of an interface that it uses.
+    /// What the daemon says of an interface that it uses; nothing of an interface where it could not attach its program.
     pub fn serves(&self, name: &str) -> Option<&InterfaceStats> {
         match &self.daemon {
-            Daemon::Runs { elsewhere: false, interfaces, .. } => interfaces.iter().find(|stats| stats.name == name),
+            Daemon::Runs { elsewhere: false, interfaces, .. } => {
+                interfaces.iter().find(|stats| stats.name == name && stats.xdp != "none")
+            }
             _ => None,
         }
     }

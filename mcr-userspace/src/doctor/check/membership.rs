@@ -3,7 +3,7 @@
 use super::super::{
     facts::{Host, Interface},
     finding::Finding,
-    firewall::{Place, judge},
+    firewall::{Judgement, Kind, Place, judge},
 };
 use crate::control::protocol::QueriesView;
 
@@ -14,14 +14,7 @@ const INTERVAL: f64 = 260.0;
 pub fn igmp_firewall(interface: &Interface, host: &Host) -> Option<Finding> {
     let id = "igmp-firewall";
     let joined: Vec<&QueriesView> = host.queries(&interface.nic.name).collect();
-    let others = joined.iter().map(|queries| queries.on.as_str()).filter(|on| *on != interface.nic.name);
-    let judged = std::iter::once(interface.nic.name.as_str()).chain(others).map(|name| judge(&host.firewall, name));
-    let (mut drops, mut may, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-    for judgement in judged {
-        drops.extend(judgement.drops);
-        may.extend(judgement.may);
-        unread.extend(judgement.unread);
-    }
+    let Judgement { drops, may, unread } = everywhere(interface, host, Kind::Query);
     let ends = "a switch that snoops then ends the streams after its membership interval of some minutes";
     if let Some((names, fix)) = all(&drops) {
         let found = format!("IGMP queries that come in are dropped by {names}, so the host answers none: {ends}");
@@ -48,6 +41,43 @@ pub fn igmp_firewall(interface: &Interface, host: &Host) -> Option<Finding> {
         Some(why) => Finding::not_checked(id, why),
         None => Finding::ok(id, "no firewall here drops IGMP queries that come in"),
     })
+}
+
+/// Whether a firewall lets the host's reports out.
+pub fn igmp_reports(interface: &Interface, host: &Host) -> Option<Finding> {
+    let id = "igmp-reports";
+    let Judgement { drops, may, unread } = everywhere(interface, host, Kind::Report);
+    let deaf = "a switch that snoops does not hear which groups the host joins, and sends it none";
+    if let Some((names, fix)) = all(&drops) {
+        let found = format!("IGMP reports that the host sends are dropped by {names}: {deaf}");
+        let is_joined = host.queries(&interface.nic.name).next().is_some();
+        let finding = if is_joined { Finding::problem(id, found) } else { Finding::warning(id, found) };
+        return Some(finding.fix(fix));
+    }
+    if let Some((names, fix)) = all(&may) {
+        let found = format!(
+            "IGMP reports that the host sends may be dropped by {names}, depending on what its rules do not tell: {deaf} if so"
+        );
+        return Some(Finding::warning(id, found).fix(fix));
+    }
+    Some(match unread.first() {
+        Some(why) => Finding::not_checked(id, why),
+        None => Finding::ok(id, "no firewall here drops IGMP reports that the host sends"),
+    })
+}
+
+/// What becomes of a message on the interface, and in the VLANs on it where mcrd has joined groups.
+fn everywhere(interface: &Interface, host: &Host, kind: Kind) -> Judgement {
+    let own = interface.nic.name.as_str();
+    let others = host.queries(own).map(|queries| queries.on.as_str()).filter(|on| *on != own);
+    let mut all = Judgement::default();
+    for name in std::iter::once(own).chain(others) {
+        let judgement = judge(&host.firewall, kind, name);
+        all.drops.extend(judgement.drops);
+        all.may.extend(judgement.may);
+        all.unread.extend(judgement.unread);
+    }
+    all
 }
 
 /// Names for a sentence, and one command.
@@ -96,7 +126,7 @@ pub fn igmp_queries(interface: &Interface, host: &Host) -> Option<Finding> {
     if *answered {
         return Some(Finding::ok(id, format!("{from} asks on {on}, last {seen:.0} s ago, and the host hears it")));
     }
-    let judgement = judge(&host.firewall, on);
+    let judgement = judge(&host.firewall, Kind::Query, on);
     let found = format!(
         "the IGMP queries of {from}, last {seen:.0} s ago, come in on {on} and do not reach the host, which answers none"
     );

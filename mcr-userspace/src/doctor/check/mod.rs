@@ -22,7 +22,7 @@ pub fn host(host: &Host) -> Vec<Finding> {
 
 /// Judges what a rule's packets have to pass before they arrive.
 pub fn hearing(interface: &Interface, host: &Host) -> Vec<Finding> {
-    let checks = [membership::igmp_firewall, membership::igmp_queries];
+    let checks = [membership::igmp_reports, membership::igmp_firewall, membership::igmp_queries];
     checks.iter().filter_map(|check| check(interface, host)).collect()
 }
 
@@ -32,7 +32,7 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
     if !usable {
         return vec![kind];
     }
-    let checks: [fn(&Interface, &Host) -> Option<Finding>; 19] = [
+    let checks: [fn(&Interface, &Host) -> Option<Finding>; 20] = [
         identity::link,
         identity::address,
         modes::xdp_program,
@@ -49,6 +49,7 @@ pub fn interface(interface: &Interface, host: &Host) -> Vec<Finding> {
         packets::gro,
         packets::lro,
         packets::multicast_filter,
+        membership::igmp_reports,
         membership::igmp_firewall,
         membership::igmp_queries,
         membership::own_host,

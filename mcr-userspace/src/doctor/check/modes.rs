@@ -205,23 +205,26 @@ mod tests {
     fn what_the_daemon_was_granted_counts() {
         let stats =
             InterfaceStats { name: "eth0".into(), xdp: "driver".into(), xsk: "zerocopy".into(), ..Default::default() };
-        let daemon = |elsewhere| Daemon::Runs {
+        let daemon = |elsewhere, xdp: &str| Daemon::Runs {
             version: "1".into(),
             pid: 7,
             elsewhere,
-            interfaces: vec![stats.clone()],
+            interfaces: vec![InterfaceStats { xdp: xdp.into(), ..stats.clone() }],
             queries: Vec::new(),
             own_host: Vec::new(),
             rules: Vec::new(),
             memberships: Vec::new(),
         };
-        let here = Host { daemon: daemon(false), ..root() };
+        let here = Host { daemon: daemon(false, "driver"), ..root() };
         let interface = attached(XdpPlace::Driver, &[]);
         for check in [xdp_program, xdp, zero_copy] {
             assert_eq!(check(&interface, &here).expect("always").severity, Severity::Ok);
         }
-        let there = Host { daemon: daemon(true), ..root() };
-        assert_eq!(xdp_program(&interface, &there).expect("always").severity, Severity::Problem);
+        // In another namespace it is another interface; and here it found the program of another.
+        for daemon in [daemon(true, "driver"), daemon(false, "none")] {
+            let there = Host { daemon, ..root() };
+            assert_eq!(xdp_program(&interface, &there).expect("always").severity, Severity::Problem);
+        }
     }
 
     #[test]

@@ -1,15 +1,42 @@
-//! What is known of an IGMP query before it has come, and how that compares with what a rule asks for.
+//! What is known of an IGMP message before it is on its way, and how that compares with what a rule asks for.
 
 use std::{net::Ipv4Addr, ops::Not};
 
-/// 224.0.0.1, where queries for every group go.
-pub(super) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
-
-/// A query.
+/// A message of IGMP on its way through the host.
 #[derive(Debug)]
-pub(super) struct Query {
-    /// Where it comes in.
+pub(super) struct Message {
+    pub(super) kind: Kind,
+    /// Where it comes in or goes out.
     pub(super) interface: String,
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A query for every group, which comes in (RFC 3376, section 4.1).
+    Query,
+    /// A report of the host's own memberships, which goes out (RFC 3376, section 4.2).
+    Report,
+}
+
+impl Message {
+    /// Where it comes in; the kernel has no name for what the host sends.
+    pub(super) fn comes_in(&self) -> &str {
+        if self.kind == Kind::Query { &self.interface } else { "" }
+    }
+
+    /// Where it goes out.
+    pub(super) fn goes_out(&self) -> &str {
+        if self.kind == Kind::Report { &self.interface } else { "" }
+    }
+
+    /// The group that it is sent to.
+    pub(super) fn group(&self) -> Ipv4Addr {
+        match self.kind {
+            Kind::Query => Ipv4Addr::new(224, 0, 0, 1),
+            Kind::Report => Ipv4Addr::new(224, 0, 0, 22),
+        }
+    }
 }
 
 /// Whether something is so.
@@ -55,7 +82,7 @@ impl From<bool> for Truth {
     }
 }
 
-/// What a field of the query holds.
+/// What a field of the message holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Known {
     /// A word.

@@ -1,4 +1,4 @@
-//! What a firewall does with the IGMP queries that come in on an interface, judged from its rules. What the rules alone do not decide
+//! What a firewall does with the IGMP queries that come in on an interface, and with the reports that the host sends there, judged from its rules. What the rules alone do not decide
 //! (marks, limits, the querier's address) is left open, and said to be.
 
 mod known;
@@ -6,7 +6,8 @@ mod nft;
 mod walk;
 mod xtables;
 
-use known::{Query, Truth};
+pub use known::Kind;
+use known::{Message, Truth};
 use walk::{Action, Base, Chain, Chains, Rule};
 
 /// The host's rules, as far as they could be read.
@@ -35,7 +36,7 @@ pub enum Listed {
     Unread(String),
 }
 
-/// What becomes of a query.
+/// What becomes of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// What drops it.
@@ -46,7 +47,7 @@ pub struct Judgement {
     pub unread: Vec<String>,
 }
 
-/// A chain where packets come in.
+/// A chain that the message passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Its name, for a sentence.
@@ -55,14 +56,14 @@ pub struct Place {
     pub fix: String,
 }
 
-/// Judges an IGMP query for every group that comes in on `interface`.
-pub fn judge(ruleset: &Ruleset, interface: &str) -> Judgement {
-    let query = Query { interface: interface.to_owned() };
+/// Judges an IGMP message that comes in on `interface`, or goes out there.
+pub fn judge(ruleset: &Ruleset, kind: Kind, interface: &str) -> Judgement {
+    let message = Message { kind, interface: interface.to_owned() };
     let mut judgement = Judgement::default();
-    let mut note = |listed: &Listed, read: fn(&str, &str, &Query) -> Result<Chains, String>| match listed {
+    let mut note = |listed: &Listed, read: fn(&str, &str, &Message) -> Result<Chains, String>| match listed {
         Listed::Nothing => {}
         Listed::Unread(why) => judgement.unread.push(why.clone()),
-        Listed::Text { text, program } => match read(text, program, &query) {
+        Listed::Text { text, program } => match read(text, program, &message) {
             Ok(chains) => chains.judge(&mut judgement),
             Err(why) => judgement.unread.push(why),
         },

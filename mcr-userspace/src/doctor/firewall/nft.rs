@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{
-    Action, Base, Chain, Chains, Place, Query, Rule, Truth,
-    known::{Known, parse},
+    Action, Base, Chain, Chains, Message, Place, Rule, Truth,
+    known::{Kind, Known, parse},
 };
 use crate::doctor::finding::quoted;
 use field::field;
@@ -16,8 +16,8 @@ use field::field;
 /// Sets and maps that have names, by family, table and `@name`.
 type Sets<'a> = HashMap<String, &'a Value>;
 
-/// Reads the chains through which `query` may come.
-pub(super) fn read(text: &str, program: &str, query: &Query) -> Result<Chains, String> {
+/// Reads the chains through which `message` may come.
+pub(super) fn read(text: &str, program: &str, message: &Message) -> Result<Chains, String> {
     let root: Value = serde_json::from_str(text).map_err(|error| format!("what `{program}` prints: {error}"))?;
     let objects =
         root.get("nftables").and_then(Value::as_array).ok_or_else(|| format!("`{program}` lists no rules"))?;
@@ -28,12 +28,12 @@ pub(super) fn read(text: &str, program: &str, query: &Query) -> Result<Chains, S
     }
     let mut chains = Chains::default();
     for chain in of("chain").filter(|chain| ["ip", "inet", "netdev"].contains(&word(chain, "family"))) {
-        let base = is_on_the_way(chain, query).then(|| base(chain, program));
+        let base = is_on_the_way(chain, message).then(|| base(chain, program));
         chains.0.insert(key(chain, "table", word(chain, "name")), Chain { base, rules: Vec::new() });
     }
     for rule in of("rule") {
         if let Some(chain) = chains.0.get_mut(&key(rule, "table", word(rule, "chain"))) {
-            chain.rules.extend(rules(rule, query, &sets));
+            chain.rules.extend(rules(rule, message, &sets));
         }
     }
     Ok(chains)
@@ -47,12 +47,12 @@ fn key(object: &Value, table: &str, name: &str) -> String {
     format!("{} {} {name}", word(object, "family"), word(object, table))
 }
 
-/// Whether packets that come in on the query's interface pass a chain: at ingress it is hooked to interfaces.
-fn is_on_the_way(chain: &Value, query: &Query) -> bool {
-    match word(chain, "hook") {
-        "prerouting" | "input" => true,
-        "ingress" => {
-            let own = Known::Word(query.interface.clone());
+/// Whether the message passes a chain: at ingress and egress it is hooked to interfaces.
+fn is_on_the_way(chain: &Value, message: &Message) -> bool {
+    match (message.kind, word(chain, "hook")) {
+        (Kind::Query, "prerouting" | "input") | (Kind::Report, "output" | "postrouting") => true,
+        (Kind::Query, "ingress") | (Kind::Report, "egress") => {
+            let own = Known::Word(message.interface.clone());
             let is_own = |dev: &Value| dev.as_str().is_some_and(|dev| own.is(dev) == Truth::Yes);
             match chain.get("dev") {
                 Some(Value::Array(all)) => all.iter().any(is_own),
@@ -71,7 +71,7 @@ fn base(chain: &Value, program: &str) -> Base {
 }
 
 /// A rule as one or, where it chooses among verdicts, several.
-fn rules(rule: &Value, query: &Query, sets: &Sets<'_>) -> Vec<Rule> {
+fn rules(rule: &Value, message: &Message, sets: &Sets<'_>) -> Vec<Rule> {
     let target = |value: &Value| key(rule, "table", word(value, "target"));
     let verdict = |name: &str, value: &Value| match name {
         "accept" | "dnat" | "snat" | "masquerade" | "redirect" => Some(Action::Accept),
@@ -87,9 +87,9 @@ fn rules(rule: &Value, query: &Query, sets: &Sets<'_>) -> Vec<Rule> {
     let statements = rule.get("expr").and_then(Value::as_array).into_iter().flatten();
     for (name, value) in statements.filter_map(Value::as_object).flatten() {
         match name.as_str() {
-            "match" => matches = matches.and(is_match(value, rule, query, sets)),
+            "match" => matches = matches.and(is_match(value, rule, message, sets)),
             "vmap" => {
-                let known = field(value.get("key").unwrap_or(&Value::Null), query);
+                let known = field(value.get("key").unwrap_or(&Value::Null), message);
                 for (element, choice) in choices(value.get("data"), rule, sets).iter().filter_map(pair) {
                     let does = choice.as_object().and_then(|choice| choice.iter().next());
                     let does = does.and_then(|(name, value)| verdict(name, value));
@@ -110,10 +110,10 @@ fn rules(rule: &Value, query: &Query, sets: &Sets<'_>) -> Vec<Rule> {
     all
 }
 
-fn is_match(value: &Value, rule: &Value, query: &Query, sets: &Sets<'_>) -> Truth {
+fn is_match(value: &Value, rule: &Value, message: &Message, sets: &Sets<'_>) -> Truth {
     let null = &Value::Null;
     let [left, right] = ["left", "right"].map(|side| value.get(side).unwrap_or(null));
-    let known = field(left, query);
+    let known = field(left, message);
     if known == Known::Absent {
         return Truth::No;
     }

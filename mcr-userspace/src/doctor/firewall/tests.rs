@@ -26,7 +26,7 @@ fn is(left: &str, op: &str, right: &str) -> String {
 
 /// `drops`, `may` or `passes`.
 fn said(ruleset: &Ruleset) -> &'static str {
-    let judgement = judge(ruleset, "eth0");
+    let judgement = judge(ruleset, Kind::Query, "eth0");
     assert_eq!(judgement.unread, Vec::<String>::new());
     match (judgement.drops.is_empty(), judgement.may.is_empty()) {
         (false, _) => "drops",
@@ -177,7 +177,42 @@ fn rules_of_the_older_kind() {
 fn what_cannot_be_read_is_said() {
     let listed = |text: &str| Listed::Text { text: text.into(), program: "nft".into() };
     for text in ["", "[]", "{\"nftables\":3}"] {
-        let judgement = judge(&Ruleset { nft: listed(text), ..Ruleset::default() }, "eth0");
+        let judgement = judge(&Ruleset { nft: listed(text), ..Ruleset::default() }, Kind::Query, "eth0");
         assert_eq!((judgement.unread.len(), judgement.drops.len()), (1, 0), "{text}");
     }
+}
+
+/// A chain on the way out, and on the way in, with the same rules.
+#[test]
+fn reports_go_out() {
+    let hooked = |hook: &str| format!(",\"hook\":\"{hook}\",\"policy\":\"accept\"");
+    let reports = |hook: &str, expr: &str| {
+        let ruleset = nft(&[chain("c", &hooked(hook)), rule("c", expr)]);
+        !judge(&ruleset, Kind::Report, "eth0").drops.is_empty()
+    };
+    let meta = |key: &str| format!("{{\"meta\":{{\"key\":\"{key}\"}}}}");
+    let kind = "{\"payload\":{\"protocol\":\"igmp\",\"field\":\"type\"}}";
+    let to = "{\"payload\":{\"protocol\":\"ip\",\"field\":\"daddr\"}}";
+    let dropping = |left: &str, op: &str, right: &str| format!("{},{DROP}", is(left, op, right));
+    for (hook, wanted) in [("output", true), ("postrouting", true), ("input", false), ("prerouting", false)] {
+        assert_eq!(reports(hook, DROP), wanted, "{hook}");
+    }
+    for (expr, wanted) in [
+        (dropping(&meta("oifname"), "==", "\"eth0\""), true),
+        (dropping(&meta("oifname"), "!=", "\"eth0\""), false),
+        (dropping(&meta("iifname"), "==", "\"eth0\""), false),
+        (dropping(&meta("iifname"), "!=", "\"lo\""), true),
+        (dropping(kind, "==", "\"membership-query\""), false),
+        (dropping(kind, "==", "34"), true),
+        (dropping(to, "==", "\"224.0.0.22\""), true),
+    ] {
+        assert_eq!(reports("output", &expr), wanted, "{expr}");
+    }
+    let legacy = |text: &str| {
+        let listed = Listed::Text { text: text.into(), program: "iptables-legacy".into() };
+        judge(&Ruleset { xtables: listed, ..Ruleset::default() }, Kind::Report, "eth0").drops
+    };
+    assert!(legacy("*filter\n:INPUT DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -o eth1 -p igmp -j DROP\n").is_empty());
+    let drops = legacy("*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -o eth0 -p igmp -j DROP\n");
+    assert_eq!(drops[0].fix, "iptables-legacy -t filter -I OUTPUT -p igmp -j ACCEPT");
 }

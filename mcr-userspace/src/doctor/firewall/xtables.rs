@@ -1,12 +1,13 @@
 //! iptables of the older kind: what `iptables-legacy-save` prints (iptables(8), iptables-extensions(8)).
 
 use super::{
-    Action, Base, Chain, Chains, Place, Query, Rule, Truth,
-    known::{GROUP, Known},
+    Action, Base, Chain, Chains, Message, Place, Rule, Truth,
+    known::{Kind, Known},
 };
 
-/// Chains through which packets come in.
-const ON_THE_WAY: [&str; 2] = ["PREROUTING", "INPUT"];
+/// Chains through which packets come in, and go out.
+const IN: [&str; 2] = ["PREROUTING", "INPUT"];
+const OUT: [&str; 2] = ["OUTPUT", "POSTROUTING"];
 /// Targets that only note or change something.
 const HARMLESS: [&str; 16] = [
     "LOG",
@@ -27,15 +28,16 @@ const HARMLESS: [&str; 16] = [
     "SET",
 ];
 
-/// Reads the chains through which `query` may come; `program` changes them.
-pub(super) fn read(text: &str, program: &str, query: &Query) -> Result<Chains, String> {
+/// Reads the chains through which `message` may come; `program` changes them.
+pub(super) fn read(text: &str, program: &str, message: &Message) -> Result<Chains, String> {
+    let on_the_way = if message.kind == Kind::Query { IN } else { OUT };
     let mut chains = Chains::default();
     let mut table = "";
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('*') {
             table = name.trim();
         } else if let Some((name, rest)) = line.strip_prefix(':').and_then(|line| line.split_once(' ')) {
-            let base = ON_THE_WAY.contains(&name).then(|| Base {
+            let base = on_the_way.contains(&name).then(|| Base {
                 place: Place {
                     name: format!("iptables, chain {name} of table {table}"),
                     fix: format!("{program} -t {table} -I {name} -p igmp -j ACCEPT"),
@@ -46,13 +48,13 @@ pub(super) fn read(text: &str, program: &str, query: &Query) -> Result<Chains, S
         } else if let Some((name, rest)) = line.strip_prefix("-A ").and_then(|line| line.split_once(' '))
             && let Some(chain) = chains.0.get_mut(&format!("{table} {name}"))
         {
-            chain.rules.push(rule(rest, table, query));
+            chain.rules.push(rule(rest, table, message));
         }
     }
     Ok(chains)
 }
 
-fn rule(text: &str, table: &str, query: &Query) -> Rule {
+fn rule(text: &str, table: &str, message: &Message) -> Rule {
     let mut rule = Rule { matches: Truth::Yes, does: Action::Nothing };
     let words = words(text);
     let mut words = words.iter().map(String::as_str).peekable();
@@ -79,11 +81,12 @@ fn rule(text: &str, table: &str, query: &Query) -> Rule {
                     Known::Number(2, "igmp").is(value)
                 }
             }
-            "-i" => Known::Word(query.interface.clone()).is(value),
-            "-d" => within(&Known::Address(GROUP), value),
+            "-i" => Known::Word(message.comes_in().to_owned()).is(value),
+            "-o" => Known::Word(message.goes_out().to_owned()).is(value),
+            "-d" => within(&Known::Address(message.group()), value),
             "-s" => within(&Known::Open, value),
             "--ctstate" | "--state" => one_of("NEW", value),
-            "--pkt-type" => one_of("multicast", value),
+            "--pkt-type" if message.kind == Kind::Query => one_of("multicast", value),
             "--dst-type" => one_of("MULTICAST", value),
             _ => Truth::Maybe,
         };

@@ -3,21 +3,21 @@
 use serde_json::Value;
 
 use super::{
-    super::known::{GROUP, Known, Query},
+    super::known::{Kind, Known, Message},
     word,
 };
 
-/// What an expression is for `query`.
-pub(super) fn field(expression: &Value, query: &Query) -> Known {
+/// What an expression is for `message`.
+pub(super) fn field(expression: &Value, message: &Message) -> Known {
     let Some((kind, of)) = expression.as_object().and_then(|object| object.iter().next()) else { return Known::Open };
     match kind.as_str() {
-        "meta" => meta(word(of, "key"), query),
-        "payload" => payload(word(of, "protocol"), word(of, "field")),
-        // Nothing answers to 224.0.0.1, so the kernel never knows the connection.
+        "meta" => meta(word(of, "key"), message),
+        "payload" => payload(word(of, "protocol"), word(of, "field"), message),
+        // Nothing answers to these groups, so the kernel never knows the connection.
         "ct" if word(of, "key") == "state" => Known::Word("new".to_owned()),
         "fib" if word(of, "result") == "type" && has(of, "flags", "daddr") => Known::Word("multicast".to_owned()),
         "concat" => {
-            let all: Vec<Known> = of.as_array().into_iter().flatten().map(|one| field(one, query)).collect();
+            let all: Vec<Known> = of.as_array().into_iter().flatten().map(|one| field(one, message)).collect();
             if all.contains(&Known::Absent) { Known::Absent } else { Known::Several(all) }
         }
         // Of IPv6.
@@ -33,28 +33,36 @@ fn has(object: &Value, key: &str, wanted: &str) -> bool {
     }
 }
 
-fn meta(key: &str, query: &Query) -> Known {
+fn meta(key: &str, message: &Message) -> Known {
     match key {
-        "iif" | "iifname" => Known::Word(query.interface.clone()),
-        "iiftype" => Known::Number(1, "ether"),
+        "iif" | "iifname" => Known::Word(message.comes_in().to_owned()),
+        "oif" | "oifname" => Known::Word(message.goes_out().to_owned()),
+        "iiftype" if message.kind == Kind::Report => Known::Absent,
+        "oiftype" if message.kind == Kind::Query => Known::Absent,
+        "iiftype" | "oiftype" => Known::Number(1, "ether"),
         "protocol" => Known::Number(0x0800, "ip"),
         "nfproto" => Known::Number(2, "ipv4"),
         "l4proto" => Known::Number(2, "igmp"),
-        "pkttype" => Known::Word("multicast".to_owned()),
+        "pkttype" if message.kind == Kind::Query => Known::Word("multicast".to_owned()),
         _ => Known::Open,
     }
 }
 
-fn payload(protocol: &str, field: &str) -> Known {
+fn payload(protocol: &str, field: &str, message: &Message) -> Known {
     match (protocol, field) {
         ("ip", "protocol") => Known::Number(2, "igmp"),
-        ("ip", "daddr") => Known::Address(GROUP),
+        ("ip", "daddr") => Known::Address(message.group()),
         ("ip", "version") => Known::Number(4, ""),
         ("ip", "ttl") => Known::Number(1, ""),
         ("ether", "type") => Known::Number(0x0800, "ip"),
-        ("ether", "daddr") => Known::Word("01:00:5e:00:00:01".to_owned()),
-        ("igmp", "type") => Known::Number(0x11, "membership-query"),
-        ("igmp", "group") => Known::Address(std::net::Ipv4Addr::UNSPECIFIED),
+        ("ether", "daddr") => {
+            // RFC 1112, section 6.4.
+            let [_, b, c, d] = message.group().octets();
+            Known::Word(format!("01:00:5e:{:02x}:{c:02x}:{d:02x}", b & 0x7f))
+        }
+        ("igmp", "type") if message.kind == Kind::Query => Known::Number(0x11, "membership-query"),
+        ("igmp", "type") => Known::Number(0x22, "membership-report-v3"),
+        ("igmp", "group") if message.kind == Kind::Query => Known::Address(std::net::Ipv4Addr::UNSPECIFIED),
         // Bytes wherever they are, which may be of IGMP.
         ("ip" | "ether" | "igmp" | "th" | "", _) => Known::Open,
         _ => Known::Absent,
