@@ -35,7 +35,9 @@ pub struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     /// Whether the program has been on the second screen.
     has_been_taken: Arc<AtomicBool>,
-    /// It ends once all is read and nobody has the other side open.
+    /// Whether nobody looks at the screen any more.
+    is_gone: Arc<AtomicBool>,
+    /// It ends once all is read and nobody has the other side open, or the screen is gone.
     reader: JoinHandle<()>,
     before: Termios,
 }
@@ -80,11 +82,14 @@ impl Terminal {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
         let has_been_taken = Arc::new(AtomicBool::new(false));
         let (mut output, seen, taken) = (master.try_clone()?, Arc::clone(&screen), Arc::clone(&has_been_taken));
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let gone = Arc::clone(&is_gone);
         let reader = thread::spawn(move || {
             let mut bytes = [0; 1 << 16];
             loop {
                 match output.read(&mut bytes) {
                     Ok(0) => return,
+                    Ok(_) if gone.load(Relaxed) => return,
                     Ok(length) => {
                         let mut seen = lock(&seen);
                         for piece in bytes[..length].chunks(SEQUENCE) {
@@ -98,7 +103,7 @@ impl Terminal {
                 }
             }
         });
-        Ok(Self { child, master, screen, has_been_taken, reader, before })
+        Ok(Self { child, master, screen, has_been_taken, is_gone, reader, before })
     }
 
     /// Its process; `setsid` executes in place.
@@ -151,6 +156,13 @@ impl Terminal {
         let screen = self.screen();
         let echoes = tcgetattr(&self.master)?.local_modes.contains(LocalModes::ECHO);
         Ok(screen.alternate_screen() && screen.hide_cursor() && !echoes)
+    }
+
+    /// Takes the terminal away, as the end of a connection does, once the program writes again; and waits for the program's end.
+    pub fn hung_up(mut self) -> Result<ExitStatus> {
+        self.is_gone.store(true, Relaxed);
+        self.master = File::open("/dev/null")?;
+        until("the end of the program", SOON, || Ok(self.child.try_wait()?))
     }
 
     /// Waits for the program's end.

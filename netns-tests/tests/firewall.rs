@@ -265,7 +265,9 @@ fn reports_that_do_not_get_out() -> Result<()> {
     needs_root!();
     let network = asking()?;
     let daemon = start(&network)?;
-    let is_known = || Ok(network.namespace(BRIDGES).run("bridge mdb show dev br0")?.contains("port v1 grp 239.1.1.1"));
+    let is_known = || -> Result<bool> {
+        Ok(network.namespace(BRIDGES).run("bridge mdb show dev br0")?.contains("port v1 grp 239.1.1.1"))
+    };
     let known = |wanted: bool| until("the bridge's database", SOON, || Ok((is_known()? == wanted).then_some(())));
     known(true)?;
     for (rules, passes) in [

@@ -1,6 +1,6 @@
 //! However `mcrctl top` ends, its user gets the terminal back: the main screen, a cursor, and keys that are shown.
 
-use std::process::Command;
+use std::{os::unix::process::ExitStatusExt, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use netns_tests::{
@@ -76,6 +76,18 @@ fn after_the_end_of_mcrd() -> Result<()> {
     let mut alone = shown(&files, "waiting for mcrd")?;
     alone.press("q")?;
     alone.ended()?.in_order()?;
+    Ok(())
+}
+
+/// Its last words have nowhere to go then. It ends as any program whose terminal hangs up, or says that the terminal failed.
+#[test]
+fn after_the_end_of_its_terminal() -> Result<()> {
+    needs_root!();
+    let (_network, daemon) = start()?;
+    for _ in 0..3 {
+        let status = shown(daemon.files(), "stream-1")?.hung_up()?;
+        ensure!(status.signal() == Some(SIGHUP as i32) || status.code() == Some(1), "{status}");
+    }
     Ok(())
 }
 

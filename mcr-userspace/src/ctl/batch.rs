@@ -37,7 +37,7 @@ pub(super) fn apply(
 ) -> Result<(), Failure> {
     let shown = file.display().to_string();
     let unread = |error: io::Error| prefixed(ErrorCode::Unavailable, &format!("{shown}: cannot be read: {error}"));
-    let Lines { operations, mut errors, lacks_a_rule } = match shown.as_str() {
+    let Lines { operations, mut errors, wrong_adds } = match shown.as_str() {
         "-" => read(io::stdin().lock()).map_err(unread)?,
         _ => read(BufReader::new(File::open(file).map_err(unread)?)).map_err(unread)?,
     };
@@ -49,7 +49,12 @@ pub(super) fn apply(
         Err(Failure::Refused(code, lines)) => match told(&lines, code) {
             Some(found) => {
                 // A rule that a wrong line was to add is not there, which says nothing.
-                let counts = |message: &str| !lacks_a_rule || !message.starts_with("no rule ");
+                let counts = |message: &str| match missing(message) {
+                    Some(name) => !wrong_adds
+                        .iter()
+                        .any(|line| is_pattern(name) || line.contains(name) || !line.contains("--name")),
+                    None => true,
+                };
                 errors.extend(found.into_iter().filter(|(_, _, message)| counts(message)));
             }
             None if is_clean => return Err(Failure::Refused(code, lines)),
@@ -74,20 +79,30 @@ pub(super) fn apply(
     Err(Failure::Refused(code, lines))
 }
 
+/// The rule that an error says is not there.
+fn missing(message: &str) -> Option<&str> {
+    message.strip_prefix("no rule ")?.split(';').next()
+}
+
+/// Whether it is `matches GLOB`.
+fn is_pattern(missing: &str) -> bool {
+    missing.starts_with("matches ")
+}
+
 /// A file, line by line.
 struct Lines {
     operations: Vec<Operation>,
     /// What is wrong with the lines that are none.
     errors: Errors,
-    /// Whether one of those was to add a rule.
-    lacks_a_rule: bool,
+    /// Those of them that were to add a rule.
+    wrong_adds: Vec<String>,
 }
 
 fn read(mut text: impl BufRead) -> io::Result<Lines> {
     // Made once: it takes longer than a line does.
     let mut clap = Cli::command().no_binary_name(true).disable_help_flag(true).disable_version_flag(true);
     clap.build();
-    let (mut operations, mut errors, mut lacks_a_rule) = (Vec::new(), Vec::new(), false);
+    let (mut operations, mut errors, mut wrong_adds) = (Vec::new(), Vec::new(), Vec::new());
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -109,12 +124,14 @@ fn read(mut text: impl BufRead) -> io::Result<Lines> {
             Ok(None) => {}
             Ok(Some(request)) => operations.push(Operation { line, request }),
             Err(messages) => {
-                lacks_a_rule |= bytes.windows(4).any(|word| word == b"add ");
+                if bytes.windows(4).any(|word| word == b"add ") {
+                    wrong_adds.push(String::from_utf8_lossy(&bytes).into_owned());
+                }
                 errors.extend(messages.into_iter().map(|message| (line, ErrorCode::Invalid, message)));
             }
         }
     }
-    Ok(Lines { operations, errors, lacks_a_rule })
+    Ok(Lines { operations, errors, wrong_adds })
 }
 
 /// What one line asks for; `None` where it is empty, or a comment.
@@ -195,15 +212,16 @@ mod tests {
     fn every_line_is_read_and_every_mistake_told_by_its_line() {
         let text = "# all\n\nrule add --name a --in e0 --group 239.1.1.1 --out e1 # one\n  rule del 'a*' \"b c\"\r\nrule enable a\n\
             rule disable a --persist\nrule set a --port any\n";
-        let Lines { operations, errors, lacks_a_rule } = read(text.as_bytes()).expect("memory");
-        assert_eq!((errors, lacks_a_rule), (vec![], false));
+        let Lines { operations, errors, wrong_adds } = read(text.as_bytes()).expect("memory");
+        assert_eq!((errors, wrong_adds), (vec![], vec![]));
         assert_eq!(operations.iter().map(|operation| operation.line).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
         let names = vec!["a*".to_owned(), "b c".to_owned()];
         assert_eq!(operations[1].request, Request::RuleDel { name: None, names, persist: false });
         let wrong = "rule list\nmcrctl rule del a\nadd --in e0\nstatus\nrule ad\nrule del 'a\nrule set a\n\
             rule add --in a/b --group 10.0.0.1 --out e1\nrule --help\nrule del\nreload\n\u{1}\n";
-        let Lines { operations, errors, lacks_a_rule } = read(wrong.as_bytes()).expect("memory");
-        assert!(operations.is_empty() && lacks_a_rule);
+        let Lines { operations, errors, wrong_adds } = read(wrong.as_bytes()).expect("memory");
+        assert_eq!((operations.len(), wrong_adds.len()), (0, 1), "{wrong_adds:?}");
+        assert_eq!(missing("no rule b c; `mcrctl rule list` shows all"), Some("b c"));
         let lines: Vec<u64> = errors.iter().map(|(line, ..)| *line).collect();
         assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12], "{errors:?}");
         assert!(errors.iter().all(|(_, _, message)| !message.contains('\n')), "{errors:?}");

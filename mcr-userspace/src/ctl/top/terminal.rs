@@ -1,11 +1,11 @@
 //! The terminal while it is ours: raw, on its second screen; and given back however `top` ends.
 
-use std::io;
+use std::{io, mem::ManuallyDrop};
 
 use ratatui::{DefaultTerminal, Frame, layout::Rect};
 
 /// The terminal; it is as it was before once this is dropped. A panic gives it back before its message is written.
-pub(super) struct Screen(DefaultTerminal);
+pub(super) struct Screen(ManuallyDrop<DefaultTerminal>);
 
 impl Screen {
     /// Takes the terminal.
@@ -14,7 +14,7 @@ impl Screen {
     ///
     /// It cannot be made raw, or not be written to.
     pub(super) fn open() -> io::Result<Self> {
-        ratatui::try_init().map(Self).inspect_err(|_| ratatui::restore())
+        ratatui::try_init().map(|terminal| Self(ManuallyDrop::new(terminal))).inspect_err(|_| ratatui::restore())
     }
 
     /// Draws what has changed.
@@ -32,7 +32,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // A terminal that is gone needs nothing. What ratatui itself would do at its end, and then complain on that terminal, is done here.
         self.0.show_cursor().ok();
         ratatui::try_restore().ok();
     }

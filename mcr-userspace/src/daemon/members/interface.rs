@@ -151,11 +151,14 @@ impl Interface {
     /// What users should know where every group is taken in.
     pub fn unasked(&self) -> Option<String> {
         let name = &self.name;
-        self.wants_all().then(|| {
-            format!(
-                "{name} takes every group that reaches it, and sends no IGMP report for a group prefix: a switch that snoops IGMP needs a static multicast-router port to {name}"
-            )
-        })
+        let what = match (self.needed.contains_key(&ALL), self.beyond.is_empty()) {
+            (true, _) => "a group prefix".to_owned(),
+            (false, false) => format!("groups beyond the first {MOST_GROUPS}"),
+            (false, true) => return None,
+        };
+        Some(format!(
+            "{name} takes every group that reaches it, and sends no IGMP report for {what}: a switch that snoops IGMP needs a static multicast-router port to {name}"
+        ))
     }
 
     /// What users should know of what is needed, each line once.
