@@ -151,6 +151,55 @@ fn an_output_that_sends_nothing_makes_its_rule_degraded() -> Result<()> {
     becomes(&daemon, "degraded", &["output 1 (v4)", "too_big"])
 }
 
+/// The stream pauses, so no packet shows that the cause is gone.
+#[test]
+fn a_loss_whose_cause_is_gone_is_not_claimed_while_the_stream_pauses() -> Result<()> {
+    needs_root!();
+    for (change, part, not_enough, back, note) in [
+        (
+            "link set v2 mtu 200",
+            "longer than the MTU of v2, 200",
+            Some(("link set v2 mtu 300", "longer than the MTU of v2, 300")),
+            "link set v2 mtu 1500",
+            "(too_big) before the MTU of v2 became 1500",
+        ),
+        ("link set v2 down", "v2 is down", None, "link set v2 up", "(link_down) before the link of v2 came up"),
+    ] {
+        let (network, daemon) = with_output("{ interface = \"v2\" }")?;
+        let stream = Stream::begin(&network)?;
+        becomes(&daemon, "active", &[])?;
+        network.ip("relay", change)?;
+        becomes(&daemon, "degraded", &[part])?;
+        // The finding of five seconds, and not only the link.
+        until("all packets of five seconds to be dropped", SOON, || {
+            let explained = daemon.ctl(&["explain", "feed", "--seconds", "1"])?;
+            let dropped: u64 = daemon.stats()?.rule("feed").outputs[1].dropped.values().sum();
+            Ok((explained.status.code() == Some(1) && dropped > 200 * 7).then_some(()))
+        })?;
+        drop(stream);
+        daemon.stats_at_rest()?;
+        if let Some((change, part)) = not_enough {
+            network.ip("relay", change)?;
+            becomes(&daemon, "degraded", &[part])?;
+        }
+        network.ip("relay", back)?;
+        until(&format!("the loss to be over: {back}"), SOON, || {
+            Ok((daemon.stats()?.rule("feed").state != "degraded").then_some(()))
+        })?;
+        let told = daemon.ctl(&["--json", "explain", "feed", "--seconds", "1"])?.exited(1)?;
+        let told: Value = serde_json::from_str(&told.stdout)?;
+        let findings = told["findings"].as_array().context("findings")?;
+        let said = |finding: &&Value| finding["text"].as_str().is_some_and(|text| text.ends_with(note));
+        let noted = findings.iter().find(said).with_context(|| format!("{note:?} in {told}"))?;
+        ensure!(noted["result"] == "ok" && noted.get("fix").is_none_or(Value::is_null), "{noted}");
+        ensure!(findings.iter().filter(|finding| finding["result"] == "problem").count() == 1, "{told}");
+        ensure!(findings[0]["check"] == "arrival", "only that nothing comes: {told}");
+        let _stream = Stream::begin(&network)?;
+        becomes(&daemon, "active", &[])?;
+    }
+    Ok(())
+}
+
 #[test]
 fn stalled_from_the_start_disabled_and_who_changed_what() -> Result<()> {
     needs_root!();

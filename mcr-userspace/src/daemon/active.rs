@@ -97,6 +97,12 @@ impl Active {
         self.lost.fetch_max(steered.saturating_sub(received), Relaxed);
     }
 
+    /// Bytes of the longest IP packet that an output found too big, by its place from 0; 0 where none was.
+    pub fn longest(&self, output: usize) -> u32 {
+        let outputs = self.counters.iter().filter_map(|counters| counters.outputs.get(output));
+        outputs.map(|output| output.longest.get()).max().unwrap_or(0)
+    }
+
     /// All counters now; `steered` asks the kernel what it has steered.
     pub fn read(&self, steered: impl FnOnce() -> FlowCount) -> Reading {
         let mut reading = Reading {

@@ -2,7 +2,8 @@
 //! without it.
 
 mod arrival;
-mod facts;
+pub mod cause;
+pub mod facts;
 mod gather;
 mod judge;
 mod near;

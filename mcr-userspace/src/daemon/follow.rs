@@ -202,6 +202,7 @@ impl State {
             let frame_size = interface.frame_size;
             if facts(&now, frame_size) != facts(&interface.nic, frame_size) {
                 log::info!("{}: {}", place.name, changes(&interface.nic, &now));
+                place.learned = Some(Instant::now());
                 for handle in &fleet.handles {
                     handle.post.send(Command::Update { id, facts: facts(&now, frame_size) });
                 }

@@ -119,6 +119,10 @@ pub struct Place {
     pub refused: Option<Refusal>,
     /// Its link, when it was last looked at.
     pub link: Link,
+    /// When that was last found to have changed.
+    pub linked: Option<Instant>,
+    /// When workers were last told of another address, MAC or MTU.
+    pub learned: Option<Instant>,
     /// The mode that was last told of.
     pub mode: Option<String>,
     /// Index of the interface that had this name until it was renamed.
@@ -137,6 +141,8 @@ impl Place {
             absent: absent(name),
             refused: None,
             link: Link::Absent,
+            linked: None,
+            learned: None,
             mode: None,
             renamed: None,
             lost_address: None,

@@ -1,5 +1,7 @@
 //! Links of the interfaces that mcrd uses: up, down or without a carrier; each change is said with what it means for which rules.
 
+use std::time::Instant;
+
 use super::state::State;
 use crate::{
     control::protocol::{Event, EventKind},
@@ -72,6 +74,7 @@ impl State {
             };
             let before = std::mem::replace(&mut place.link, now);
             if before != now {
+                place.linked = Some(Instant::now());
                 changed.push((place.name.clone(), before, now));
             }
         }

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     net::Ipv4Addr,
+    time::Instant,
 };
 
 use super::{members::vlans::remedy, state::State};
@@ -182,6 +183,9 @@ impl State {
         }
         for handle in self.fleet.iter().flat_map(|fleet| &fleet.handles) {
             handle.post.send(Command::Sources { id, sources: sources.clone() });
+        }
+        if let Some(place) = self.interfaces.place_mut(id) {
+            place.learned = Some(Instant::now());
         }
         self.told.0.insert(id, sources);
     }

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 use mcr_common::counter::{OutputDrop, RuleDrop};
 
 use super::{
+    explain::{
+        cause::{repaired_output, repaired_rule},
+        facts::InterfaceFacts,
+    },
     links::Link,
     state::{Live, State},
     traffic::Finding,
@@ -100,7 +104,8 @@ impl State {
         if let Some((at, why)) = down {
             return Some(format!("{}: {why}", output(at)));
         }
-        Some(match live.traffic.finding()? {
+        let is_present = |finding: &&Finding| self.repaired(rule, live, **finding).is_none();
+        Some(match *live.traffic.findings().iter().find(is_present)? {
             Finding::AllDropped(reason) => {
                 format!("every packet is dropped ({}): {}", reason.name(), rule_drop(reason))
             }
@@ -112,6 +117,18 @@ impl State {
         })
     }
 
+    /// What has changed since the packets of a finding came, so that it is over.
+    fn repaired(&self, rule: &Rule, live: &Live, finding: Finding) -> Option<String> {
+        let age = live.traffic.age(Instant::now());
+        match finding {
+            Finding::AllDropped(reason) => repaired_rule(reason, &self.interface_facts(&rule.matcher.interface), age),
+            Finding::NothingSent(at, reason) => {
+                let longest = live.active.as_ref().map_or(0, |active| active.longest(at));
+                repaired_output(reason, &self.interface_facts(&rule.outputs.get(at)?.interface), longest, age)
+            }
+        }
+    }
+
     fn output_drop(&self, reason: OutputDrop, output: &Output) -> String {
         let name = &output.interface;
         match reason {
@@ -119,7 +136,12 @@ impl State {
                 "their TTL ends here; raise the sender's TTL, or set ttl=N at the output".to_owned()
             }
             OutputDrop::TooBig => {
-                let mtu = self.interfaces.find(name).map_or(0, |(_, interface)| interface.nic.mtu);
+                let InterfaceFacts { mtu, limit, .. } = self.interface_facts(name);
+                if mtu > limit {
+                    return format!(
+                        "they are longer than the {limit} bytes that the frames of {name} hold; restart mcrd while its MTU is {mtu}"
+                    );
+                }
                 format!(
                     "they are longer than the MTU of {name}, {mtu}; `ip link set dev {name} mtu N`, or send shorter packets"
                 )

@@ -33,17 +33,20 @@ pub struct Traffic {
     last: Reading,
     /// What each of those seconds added.
     added: VecDeque<Reading>,
-    finding: Option<Finding>,
+    /// When the last of those seconds began.
+    began: Option<Instant>,
+    findings: Vec<Finding>,
 }
 
 impl Traffic {
-    /// Looks at the counters, once a second at most. Seconds without packets leave the finding as it was.
+    /// Looks at the counters, once a second at most. Seconds without packets leave the findings as they were.
     pub fn look(&mut self, now: Instant, read: impl FnOnce() -> Reading) {
         if self.sampled.is_some_and(|sampled| now - sampled < PERIOD) {
             return;
         }
         let reading = read();
-        let is_first = self.sampled.replace(now).is_none() || reading.outputs.len() != self.last.outputs.len();
+        let before = self.sampled.replace(now);
+        let is_first = before.is_none() || reading.outputs.len() != self.last.outputs.len();
         let added = difference(&reading, &self.last);
         self.last = reading;
         if is_first || added.matched_packets == 0 && added.outputs.iter().all(|output| output.offered == 0) {
@@ -53,7 +56,8 @@ impl Traffic {
             self.added.pop_front();
         }
         self.added.push_back(added);
-        self.finding = judge(&self.added);
+        self.began = before;
+        self.findings = judge(&self.added);
     }
 
     /// Forgets what was seen: the rule has other counters now.
@@ -67,29 +71,35 @@ impl Traffic {
         packets / self.added.len().max(1) as u64
     }
 
-    /// What the last seconds that had packets have shown.
-    pub fn finding(&self) -> Option<Finding> {
-        self.finding
+    /// What the last seconds that had packets have shown, in the order of the outputs.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Since the last second that had packets began: they may be as old as that.
+    pub fn age(&self, now: Instant) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
     }
 }
 
-fn judge(seconds: &VecDeque<Reading>) -> Option<Finding> {
+fn judge(seconds: &VecDeque<Reading>) -> Vec<Finding> {
     let sum = |of: &dyn Fn(&Reading) -> u64| seconds.iter().map(of).sum::<u64>();
-    let outputs = seconds.back()?.outputs.len();
+    let outputs = seconds.back().map_or(0, |second| second.outputs.len());
     let offered = sum(&|second| second.outputs.iter().map(|output| output.offered).sum());
     if offered == 0 {
         let reason = |reason: RuleDrop| sum(&|second| second.dropped[reason as usize]);
-        let most = most(RuleDrop::ALL, reason).or((seconds.len() >= LOST_SAMPLES).then_some(RuleDrop::RxRing))?;
-        return Some(Finding::AllDropped(most));
+        let most = most(RuleDrop::ALL, reason).or((seconds.len() >= LOST_SAMPLES).then_some(RuleDrop::RxRing));
+        return most.map(Finding::AllDropped).into_iter().collect();
     }
-    (0..outputs).find_map(|at| {
+    let silent = (0..outputs).filter_map(|at| {
         let of = |count: &dyn Fn(&OutputReading) -> u64| sum(&|second| second.outputs.get(at).map_or(0, count));
         if of(&|output| output.sent) > 0 {
             return None;
         }
         let reason = most(OutputDrop::ALL, |reason| of(&|output| output.dropped[reason as usize]))?;
         Some(Finding::NothingSent(at, reason))
-    })
+    });
+    silent.collect()
 }
 
 /// The reason with the most packets, if there are any.
@@ -142,7 +152,7 @@ mod tests {
             self.now += Duration::from_secs(1);
             let reading = self.reading.clone();
             self.traffic.look(self.now, || reading);
-            self.traffic.finding()
+            self.traffic.findings().first().copied()
         }
     }
 

@@ -56,6 +56,27 @@ pub struct OutputCounters {
     pub sent_bytes: Counter,
     /// Packets offered and not sent, by [`OutputDrop`].
     pub dropped: [Counter; OutputDrop::COUNT],
+    /// The longest of those that were [`OutputDrop::TooBig`].
+    pub longest: Longest,
+}
+
+/// The longest packet that was dropped since the limit that it exceeds last changed. One thread writes it, as a [`Counter`].
+#[derive(Debug, Default)]
+pub struct Longest(AtomicU64);
+
+impl Longest {
+    /// Notes a packet of `length` bytes, where `limit` are allowed.
+    pub fn note(&self, length: usize, limit: u32) {
+        let packed = self.0.load(Relaxed);
+        let before = if (packed >> 32) as u32 == limit { packed as u32 } else { 0 };
+        let length = u32::try_from(length).unwrap_or(u32::MAX).max(before);
+        self.0.store(u64::from(limit) << 32 | u64::from(length), Relaxed);
+    }
+
+    /// Its length; 0 where none was dropped.
+    pub fn get(&self) -> u32 {
+        self.0.load(Relaxed) as u32
+    }
 }
 
 /// A worker's own counters.
@@ -78,5 +99,22 @@ impl RuleCounters {
     pub fn new(outputs: usize) -> Self {
         let outputs = Outputs::new((0..outputs).map(|_| OutputCounters::default())).expect("a rule has an output");
         Self { received: Counter::default(), dropped: Default::default(), cut: Counter::default(), outputs }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_packet_is_forgotten_with_its_limit() {
+        let longest = Longest::default();
+        assert_eq!(longest.get(), 0);
+        for (length, limit, expected) in
+            [(1400, 1000, 1400), (1200, 1000, 1400), (9000, 1000, 9000), (1250, 1200, 1250)]
+        {
+            longest.note(length, limit);
+            assert_eq!(longest.get(), expected);
+        }
     }
 }

@@ -232,6 +232,11 @@ pub(super) fn fan_out(
             Ok(planned) => planned,
             Err(reason) => {
                 counters.dropped[reason as usize].add(1);
+                if reason == OutputDrop::TooBig
+                    && let Some((egress, _)) = outlets.of(target.egress)
+                {
+                    counters.longest.note(frame.len() - usize::from(datagram.ip_offset), egress.facts.mtu);
+                }
                 not_sent(desk, slot, number as u16, reason, &mut frame);
                 continue;
             }
@@ -246,6 +251,10 @@ pub(super) fn fan_out(
             Err(reason) => {
                 if let Some(counters) = entry.counters.outputs.get(usize::from(planned.output)) {
                     counters.dropped[reason as usize].add(1);
+                    if reason == OutputDrop::TooBig {
+                        // The frame with its tags, which no MTU of the interface lets through.
+                        counters.longest.note(frame.len(), desk.stores.numbered(planned.memory).capacity() as u32);
+                    }
                 }
                 not_sent(desk, slot, planned.output, reason, &mut frame);
             }

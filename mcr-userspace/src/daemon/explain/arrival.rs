@@ -1,8 +1,12 @@
 //! Whether a rule's packets arrive; where they do not, what arrives instead.
 
+use std::time::Duration;
+
 use mcr_common::counter::{RuleDrop, Verdict};
 
 use super::{
+    super::traffic::Finding,
+    cause::repaired_rule,
     facts::{Facts, Flow, Watched},
     judge::{Judged, ok, problem, rank, rate},
     near::{Lack, is_close, lacks},
@@ -186,13 +190,15 @@ fn wider(ports: Ports, flow: &Flow) -> Option<Ports> {
 /// Matched packets that no output is offered.
 fn losses(facts: &Facts, watched: &Watched) -> Vec<Judged> {
     let interface = &facts.rule.matcher.interface;
-    let known = match facts.finding {
-        Some(super::super::traffic::Finding::AllDropped(reason)) => Some(reason),
-        _ => None,
-    };
     let dropped = |reason: RuleDrop| watched.added.dropped[reason as usize];
-    let told = RuleDrop::ALL.iter().filter(|reason| dropped(**reason) > 0 || known == Some(**reason));
-    let judged = told.filter(|reason| **reason != RuleDrop::RuleGone).map(|reason| {
+    let is_known = |reason: RuleDrop| facts.findings.contains(&Finding::AllDropped(reason));
+    let told = RuleDrop::ALL.iter().filter(|reason| dropped(**reason) > 0 || is_known(**reason));
+    let judged = told.map(|reason| {
+        let age = if dropped(*reason) > 0 { Duration::from_secs_f64(watched.seconds) } else { facts.age };
+        if let Some(repair) = repaired_rule(*reason, &facts.ingress, age) {
+            let all = facts.reading.dropped[*reason as usize];
+            return ok("worker", interface, format!("{all} packets were dropped ({}) before {repair}", reason.name()));
+        }
         let count = match dropped(*reason) {
             0 => "the last packets are".to_owned(),
             count => format!("{} of {} packets are", count, watched.added.matched_packets),

@@ -39,7 +39,9 @@ pub struct Facts {
     /// All counters.
     pub reading: Reading,
     /// What the last seconds that had packets have shown.
-    pub finding: Option<traffic::Finding>,
+    pub findings: Vec<traffic::Finding>,
+    /// Since the last of those seconds began.
+    pub age: Duration,
     /// Rules that take packets which this one would take.
     pub stronger: Vec<Stronger>,
 }
@@ -62,8 +64,14 @@ pub struct InterfaceFacts {
     pub renamed: Option<String>,
     /// Its link.
     pub link: Link,
-    /// Bytes of the largest IP packet.
+    /// Since that changed.
+    pub linked: Option<Duration>,
+    /// Since workers learned of another address, MAC or MTU.
+    pub learned: Option<Duration>,
+    /// Its MTU.
     pub mtu: u32,
+    /// Bytes of the largest IP packet, by its MTU and by the frames of its sockets.
+    pub limit: u32,
     /// `driver` or `skb`.
     pub xdp: String,
     /// `zerocopy`, `copy` or `none`.
@@ -83,6 +91,8 @@ pub struct OutputFacts {
     pub lack: Option<String>,
     /// The address that its interface had and has lost, as `ip address add` takes it.
     pub lost_address: Option<String>,
+    /// Bytes of the longest IP packet that was too big for it; 0 where none was.
+    pub longest: u32,
 }
 
 /// A more specific rule whose packets this one would take without it.

@@ -1,6 +1,6 @@
 //! Takes the facts from the daemon's state.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mcr_common::flow::Datagram;
 
@@ -34,6 +34,7 @@ impl State {
             interface: self.interface_facts(&output.interface),
             lack: is_active.then(|| self.lack(&rule, output)).flatten(),
             lost_address: self.interfaces.place(&output.interface).and_then(Place::lost_address),
+            longest: live.and_then(|live| live.active.as_ref()).map_or(0, |active| active.longest(at)),
         });
         let outputs = outputs.collect();
         let how = self.options.membership(&rule.matcher.interface);
@@ -48,13 +49,15 @@ impl State {
             unjoined: self.members.unjoined(&rule.matcher, how),
             deaf: self.members.deaf(&rule.matcher, how),
             reading: self.reading(&rule),
-            finding: live.and_then(|live| live.traffic.finding()),
+            findings: live.map(|live| live.traffic.findings().to_vec()).unwrap_or_default(),
+            age: live.map_or(Duration::ZERO, |live| live.traffic.age(Instant::now())),
             stronger: self.stronger(&rule),
             rule,
         })
     }
 
-    fn interface_facts(&self, name: &str) -> InterfaceFacts {
+    /// What is known of the interface of this name.
+    pub fn interface_facts(&self, name: &str) -> InterfaceFacts {
         let Some(place) = self.interfaces.place(name) else {
             let absent = Some(super::super::interfaces::absent(name));
             return InterfaceFacts { name: name.to_owned(), absent, ..InterfaceFacts::default() };
@@ -65,7 +68,10 @@ impl State {
             absent: there.is_none().then(|| place.absent.clone()),
             renamed: place.renamed(),
             link: self.link_now(place),
+            linked: place.linked.map(|linked| linked.elapsed()),
+            learned: place.learned.map(|learned| learned.elapsed()),
             mtu: there.map_or(0, |interface| interface.nic.mtu),
+            limit: there.map_or(0, |interface| sockets::facts(&interface.nic, interface.frame_size).mtu),
             xdp: there.map(|interface| interface.attachment.to_string()).unwrap_or_default(),
             xsk: there.map_or("none", report::xsk).to_owned(),
             fault: there.and_then(|interface| Some(interface.scrutiny.finding?.why().to_owned())),

@@ -1,9 +1,12 @@
 //! Whether each output sends what it is offered.
 
+use std::time::Duration;
+
 use mcr_common::counter::OutputDrop;
 
 use super::{
     super::{interfaces::absent, sources::NO_ADDRESS, traffic::Finding},
+    cause::repaired_output,
     facts::{Facts, InterfaceFacts, OutputFacts, Watched},
     judge::{Judged, command_in, link, ok, problem, rank, rate},
 };
@@ -15,8 +18,6 @@ use crate::{
     },
 };
 
-/// Ethernet header of the matched bytes.
-const HEADER: u64 = 14;
 /// TTL that the fix sets: Linux's own default. `keep` would let the packets end at the next router.
 const TTL: u8 = 64;
 
@@ -43,19 +44,24 @@ fn one(facts: &Facts, watched: Option<&Watched>, at: usize, output: &OutputFacts
     if linked.rank == rank::OUTPUT {
         return vec![linked];
     }
-    let known = match facts.finding {
-        Some(Finding::NothingSent(place, reason)) if place == at => Some(reason),
-        _ => None,
-    };
     let added = watched.and_then(|watched| watched.added.outputs.get(at)).copied().unwrap_or_default();
     let mut judged = vec![linked];
     for reason in OutputDrop::ALL {
         let count = added.dropped[*reason as usize];
         // What was found before the watch counts where nothing has shown otherwise since.
-        if count == 0 && (known != Some(*reason) || added.sent > 0) {
+        let is_known = facts.findings.contains(&Finding::NothingSent(at, *reason)) && added.sent == 0;
+        let age = match count {
+            0 if !is_known => continue,
+            0 => facts.age,
+            _ => watched.map_or(Duration::ZERO, |watched| Duration::from_secs_f64(watched.seconds)),
+        };
+        if let Some(repair) = repaired_output(*reason, &output.interface, output.longest, age) {
+            let all = facts.reading.outputs.get(at).map_or(0, |output| output.dropped[*reason as usize]);
+            let text = format!("{label} dropped {all} packets ({}) before {repair}", reason.name());
+            judged.push(ok("output", label, text));
             continue;
         }
-        let (why, fix) = remedy(*reason, facts, watched, at, output);
+        let (why, fix) = remedy(*reason, facts, at, output);
         let what = match (count, added.sent) {
             (0, _) => "drops the last packets".to_owned(),
             (count, 0) => format!("drops all of its packets, {count}"),
@@ -107,13 +113,7 @@ pub fn unaddressed(facts: &Facts, why: &str) -> Option<(String, String)> {
 }
 
 /// Why, and the command that fixes it.
-fn remedy(
-    reason: OutputDrop,
-    facts: &Facts,
-    watched: Option<&Watched>,
-    at: usize,
-    output: &OutputFacts,
-) -> (String, Option<String>) {
+fn remedy(reason: OutputDrop, facts: &Facts, at: usize, output: &OutputFacts) -> (String, Option<String>) {
     let name = &output.interface.name;
     match reason {
         OutputDrop::TtlExpired => {
@@ -121,11 +121,15 @@ fn remedy(
             let text = "the TTL of the packets ends here; raise it at the sender, or set one at the output";
             (text.to_owned(), Some(fix))
         }
+        OutputDrop::TooBig if output.interface.mtu > output.interface.limit => (
+            format!(
+                "the packets are longer than the {} bytes that the frames of {name} hold; restart mcrd, which makes frames for the MTU of now, {}",
+                output.interface.limit, output.interface.mtu
+            ),
+            None,
+        ),
         OutputDrop::TooBig => {
-            let mean = watched.map_or(0, |watched| {
-                watched.added.matched_bytes.div_ceil(watched.added.matched_packets.max(1)).saturating_sub(HEADER)
-            });
-            let needed = u64::from(facts.ingress.mtu).max(mean);
+            let needed = facts.ingress.mtu.max(output.longest);
             (
                 format!(
                     "the packets are longer than the MTU of {name}, {}; raise it, or let the sender send shorter ones",

@@ -24,6 +24,7 @@ fn interface(name: &str) -> InterfaceFacts {
         name: name.into(),
         link: Link::Up,
         mtu: 1500,
+        limit: 1500,
         xdp: "driver".into(),
         xsk: "copy".into(),
         ..InterfaceFacts::default()
@@ -62,6 +63,7 @@ fn facts() -> Facts {
         interface: interface(name),
         lack: None,
         lost_address: None,
+        longest: 0,
     };
     let joined = MembershipView {
         interface: "eth0".into(),
@@ -81,7 +83,8 @@ fn facts() -> Facts {
         unjoined: None,
         deaf: None,
         reading: Reading::default(),
-        finding: None,
+        findings: Vec::new(),
+        age: Duration::from_secs(5),
         stronger: Vec::new(),
     }
 }
@@ -235,11 +238,11 @@ fn outputs_by_reason() {
         Some("mcrctl rule set feed --out eth1,ttl=64 --out eth2"),
     );
     let mut small = degraded();
-    small.outputs[0].interface.mtu = 900;
+    (small.outputs[0].interface.mtu, small.outputs[0].interface.limit) = (900, 900);
     finds(&small, Some(&dropping(OutputDrop::TooBig)), "MTU of eth1, 900", Some("ip link set dev eth1 mtu 1500"));
     finds(&degraded(), Some(&dropping(OutputDrop::TxRingFull)), "more slowly", None);
     // What was found before, while nothing comes now.
-    let known = Facts { finding: Some(Finding::NothingSent(1, OutputDrop::TooBig)), ..degraded() };
+    let known = Facts { findings: vec![Finding::NothingSent(1, OutputDrop::TooBig)], ..degraded() };
     finds(
         &known,
         Some(&passing(0)),
@@ -263,6 +266,33 @@ fn outputs_by_reason() {
         InterfaceFacts { name: "eth1".into(), absent: Some("no interface eth1".into()), ..InterfaceFacts::default() };
     gone.outputs[0].lack = Some("no interface eth1".into());
     finds(&gone, Some(&passing(400)), "no interface eth1: output 1 (eth1) sends nothing", None);
+}
+
+#[test]
+fn a_loss_whose_cause_is_gone_is_told_as_past() {
+    let mut facts = Facts {
+        findings: vec![Finding::NothingSent(0, OutputDrop::TooBig), Finding::NothingSent(1, OutputDrop::LinkDown)],
+        reading: Reading { outputs: vec![OutputReading::default(); 2], ..Reading::default() },
+        ..facts()
+    };
+    facts.reading.outputs[0].dropped[OutputDrop::TooBig as usize] = 300;
+    facts.outputs[0].longest = 1400;
+    facts.outputs[1].interface.linked = Some(Duration::from_secs(1));
+    let note = |facts: &Facts, at: usize| {
+        let said = outputs::judge(facts, Some(&passing(0))).remove(at).finding;
+        (said.text, said.result == CheckResult::Problem, said.fix)
+    };
+    let text = "output 1 (eth1) dropped 300 packets (too_big) before the MTU of eth1 became 1500";
+    assert_eq!(note(&facts, 1), (text.into(), false, None));
+    assert!(note(&facts, 3).0.ends_with("before the link of eth2 came up"), "{:?}", note(&facts, 3));
+    facts.outputs[0].longest = 1600;
+    let longer = "output 1 (eth1) drops the last packets (too_big): the packets are longer than the MTU of eth1, 1500; raise it, or let the sender send shorter ones";
+    assert_eq!(note(&facts, 1), (longer.into(), true, Some("ip link set dev eth1 mtu 1600".into())));
+    // An MTU that mcrd has no frames for.
+    (facts.outputs[0].interface.mtu, facts.outputs[0].longest) = (3000, 2000);
+    let (text, is_problem, fix) = note(&facts, 1);
+    assert!(text.contains("longer than the 1500 bytes that the frames of eth1 hold; restart mcrd"), "{text}");
+    assert!(is_problem && fix.is_none());
 }
 
 #[test]
@@ -306,7 +336,7 @@ fn what_workers_drop() {
         watched.added.matched_packets = 400;
         watched.added.dropped[reason as usize] = 400;
         finds(&facts(), Some(&watched), text, None);
-        let before = Facts { finding: Some(Finding::AllDropped(reason)), state: RuleState::Degraded, ..facts() };
+        let before = Facts { findings: vec![Finding::AllDropped(reason)], state: RuleState::Degraded, ..facts() };
         finds(&before, Some(&passing(0)), text, None);
     }
 }
