@@ -42,5 +42,6 @@ pub mod rules;
 pub mod kernel;
 pub mod ledger;
 pub mod stats;
+pub mod numbers;
 
 pub mod vm;

@@ -16,12 +16,12 @@ use netns_tests::{
     crossing::{Crossing, tx_dropped},
     daemon::{Daemon, Final},
     ledger,
+    numbers::grouped,
     probe::{Load, Share},
     rules,
     stats::{Stats, sum},
     topology::{GEN, SINK, Topology},
 };
-use thousands::Separable;
 
 /// 50 streams of 3,000 packets a second.
 const STREAMS: Load = Load { first: rules::SENT, streams: 50, rate: 150_000, size: 1_024, seconds: 10 };
@@ -67,7 +67,7 @@ fn forward(load: &Load, interrupted: &AtomicBool) -> Result<Outcome> {
         "{} stream{}, {} packets a second of {} B in all, {} s\n",
         load.streams,
         if load.streams == 1 { "" } else { "s" },
-        load.rate.separate_with_commas(),
+        grouped(load.rate),
         load.size,
         load.seconds
     );
@@ -116,10 +116,10 @@ impl Live {
         println!(
             "{:>6.0} {:>14} {:>14} {:>12} {:>12}",
             now - self.start,
-            totals.matched_packets.separate_with_commas(),
-            totals.sent_packets.separate_with_commas(),
-            (sum(&totals.dropped) + sum(&totals.output_dropped)).separate_with_commas(),
-            (rate.round() as u64).separate_with_commas()
+            grouped(totals.matched_packets),
+            grouped(totals.sent_packets),
+            grouped(sum(&totals.dropped) + sum(&totals.output_dropped)),
+            grouped(rate.round() as u64)
         );
         stdout().flush()?;
         self.last = (now, totals.sent_packets);
@@ -144,7 +144,7 @@ fn verdict(load: &Load, outcome: &Outcome) -> Result<()> {
         ("reordered", received.reordered),
         ("foreign", received.foreign),
     ] {
-        println!("{name:<12} {:>12}", value.separate_with_commas());
+        println!("{name:<12} {:>12}", grouped(value));
     }
 
     let all = load.packets();

@@ -1,11 +1,12 @@
 //! Numbers as people read them.
 
-use thousands::Separable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// `1234567` as `1,234,567`.
 pub fn grouped(number: u64) -> String {
-    number.separate_with_commas()
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok());
+    groups.collect::<Vec<_>>().join(",")
 }
 
 /// A rate of packets: whole ones, but for fewer than ten a second.
@@ -87,7 +88,11 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_exact_enough() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 12_345, 123_456, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "12,345", "123,456", "1,234,567"]
+        );
+        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!([0.0, 0.25, 9.94, 9.96, 149_999.6].map(per_second), ["0", "0.2", "9.9", "10", "150,000"]);
         assert_eq!(
             [0.0, 5e3, 2.5e5, 9.5e6, 1.25e8, 1.2288e9].map(mbit),

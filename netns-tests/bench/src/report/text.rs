@@ -1,6 +1,6 @@
 //! Numbers as they are read.
 
-use thousands::Separable;
+use netns_tests::numbers;
 
 /// Three significant digits, thousands apart: 1234567 as `1,230,000`, 0.0123 as `0.0123`.
 pub fn number(value: f64) -> String {
@@ -16,7 +16,7 @@ pub fn number(value: f64) -> String {
 
 /// A count to its last digit, thousands apart.
 pub fn grouped(value: f64) -> String {
-    (value.round() as i64).separate_with_commas()
+    numbers::grouped(value.round() as i64)
 }
 
 #[cfg(test)]
