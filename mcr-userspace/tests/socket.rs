@@ -30,7 +30,6 @@ fn the_socket_is_private_and_goes_with_its_server() {
     let mut daemon = Daemon::start();
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&daemon.socket()), 0o600);
-    assert_eq!(mode(&daemon.directory.path().join("run")), 0o755);
     let mut idle = daemon.connect();
     assert!(is_status(&ask(&mut idle, STATUS)));
     let started = Instant::now();

@@ -21,6 +21,7 @@ use rustix::{
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::server::ServerError;
+use crate::{config::DEFAULT_SOCKET, doctor::quoted};
 
 /// How long another daemon that opens the same socket is waited for.
 const LOCK: Duration = Duration::from_secs(2);
@@ -46,17 +47,32 @@ impl SocketFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
+        make_directory(directory, Path::new(DEFAULT_SOCKET).parent())
             .map_err(|error| failed("cannot make the directory of", &error))?;
+        if matches!(fs::metadata(directory), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            let shown = directory.display();
+            return Err(ServerError(format!(
+                "no directory {shown} for the control socket; `mkdir -p {}`",
+                quoted(&shown.to_string())
+            )));
+        }
         // Two daemons that start at once must not both find the old socket dead and remove each other's.
         let _lock = Lock::take(path).map_err(|error| failed("cannot lock", &error))?;
         clear(path)?;
         let listener = bind_private(path).map_err(|error| failed("cannot make the control socket", &error))?;
         let identity = identity(path).map_err(|error| failed("cannot find the control socket just made", &error))?;
         Ok((listener, Self { path: path.to_owned(), identity }))
+    }
+}
+
+/// Makes the directory where it is the default one, for mcrd alone to write to. Any other may be misspelt.
+fn make_directory(directory: &Path, default: Option<&Path>) -> io::Result<()> {
+    if Some(directory) != default {
+        return Ok(());
+    }
+    match DirBuilder::new().mode(0o755).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 
@@ -182,4 +198,26 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
         });
         binding.join().unwrap_or_else(|_| Err(io::Error::other("the binding thread panicked")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_default_directory_is_made_and_nothing_above_it() {
+        let above = tempfile::tempdir().expect("a directory");
+        let (default, other) = (above.path().join("mcr"), above.path().join("mrc"));
+        make_directory(&other, Some(&default)).expect("left alone");
+        assert!(!other.exists());
+        for _ in 0..2 {
+            make_directory(&default, Some(&default)).expect("made, or there");
+            assert!(default.is_dir());
+        }
+        let deep = above.path().join("no/mcr");
+        assert!(make_directory(&deep, Some(&deep)).is_err());
+        let error = SocketFile::bind(&other.join("mcrd.sock")).expect_err("no directory").to_string();
+        let shown = other.display();
+        assert_eq!(error, format!("no directory {shown} for the control socket; `mkdir -p {shown}`"));
+    }
 }

@@ -97,6 +97,7 @@ pub struct Daemon {
 impl Daemon {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("run")).expect("a directory");
         let server = Server::bind(&directory.path().join("run/mcrd.sock")).expect("a socket");
         let handle = Some(server.serve(Arc::new(Rules(Mutex::new(RuleSet::new(1000))))));
         Self { directory, handle }
