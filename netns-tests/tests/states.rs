@@ -259,3 +259,28 @@ fn events_are_followed() -> Result<()> {
     ensure!(daemon.ctl(&["events", "--since", "yesterday"])?.status.code() == Some(2));
     Ok(())
 }
+
+#[test]
+fn events_go_on_when_mcrd_restarts() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let daemon = Daemon::start(network.relay(), &rules::file(&rules::streams(1, "v1", "v2")), &[])?;
+    let mut command = std::process::Command::new(netns_tests::programs::path("mcrctl")?);
+    let mcrctl = command.arg("--socket").arg(daemon.files().socket()).args(["--json", "events", "--follow"]);
+    let following = Process::spawn(mcrctl)?;
+    until("what has happened so far", SOON, || Ok(following.stdout().contains("stream-0").then_some(())))?;
+    let files = daemon.kill()?;
+    until("word of its end", SOON, || Ok(following.stderr().contains("stopped; waiting").then_some(())))?;
+    let daemon = Daemon::start_with(files, network.relay(), &[])?;
+    until("word of its return", SOON, || Ok(following.stderr().contains("mcrd runs again").then_some(())))?;
+    network.ip("relay", "link set v2 down")?;
+    until("what happens now", SOON, || Ok(following.stdout().contains("\"new\":\"degraded\"").then_some(())))?;
+    // Every event of the second daemon, once each, behind those of the first.
+    let all = daemon.done(&["--json", "events"])?;
+    until("all of them", SOON, || Ok(following.stdout().ends_with(&all).then_some(())))?;
+    let told = following.stdout();
+    ensure!(all.lines().all(|line| told.matches(line).count() == 1), "{told}\n{all}");
+    ensure!(following.stderr().lines().count() == 2, "{}", following.stderr());
+    ensure!(following.running()?);
+    Ok(())
+}

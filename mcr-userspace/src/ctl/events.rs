@@ -2,49 +2,85 @@
 
 use std::{
     io::{self, Write},
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::run::Failure;
-use crate::control::protocol::{Event, Request, Response};
+use super::{link::Link, run::Failure};
+use crate::control::protocol::{ErrorCode, Event, Events, Request, Response};
 
-/// Shows the events of the last `since`, or all that are kept; with `follow` those to come, too.
-pub(super) fn show(
-    mut ask: impl FnMut(&Request) -> Result<Response, Failure>,
-    since: Option<Duration>,
-    follow: bool,
-    json: bool,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+/// Between two attempts to reach a daemon that has stopped.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Shows the events of the last `since`, or all that are kept.
+pub(super) fn show(answer: &Response, since: Option<Duration>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let Response::Events(answer) = answer else { return Ok(()) };
+    write_all(answer, since.and_then(|since| SystemTime::now().checked_sub(since)), json, out)
+}
+
+/// The same, and those to come. When mcrd stops, waits for the next one, and goes on with its events.
+pub(super) fn follow(mut link: Link, since: Option<Duration>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let from = since.and_then(|since| SystemTime::now().checked_sub(since));
     let mut after = None;
+    let mut heard = Instant::now();
     loop {
-        let Response::Events(answer) = ask(&Request::Events { after, wait: follow && after.is_some() })? else {
-            return Ok(());
-        };
-        if answer.lost > 0 {
-            writeln!(io::stderr(), "mcrctl: {} events are not kept any more", answer.lost).ok();
-        }
-        let is_wanted = |event: &&Event| match (from, humantime::parse_rfc3339(&event.time)) {
-            (Some(from), Ok(time)) => time >= from,
-            _ => true,
-        };
-        let events: Vec<&Event> = answer.events.iter().filter(is_wanted).collect();
-        match json {
-            true => {
-                for event in events {
-                    serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
-                    writeln!(out)?;
+        let asked = Instant::now();
+        match link.ask(&Request::Events { after, wait: after.is_some() }) {
+            Ok(Response::Events(answer)) => {
+                write_all(&answer, from, json, out)?;
+                after = Some(answer.next);
+                heard = asked;
+            }
+            Ok(_) => return Ok(()),
+            // Only a daemon that has answered is waited for.
+            Err(Failure::Refused(ErrorCode::Unavailable, _)) if after.is_some() => {
+                say(&format!("mcrd at {} stopped; waiting until it runs again", link.socket().display()));
+                match is_another(&mut link, heard)? {
+                    true => {
+                        say("mcrd runs again; its events follow");
+                        after = None;
+                    }
+                    false => say("mcrd answers again; it did not stop"),
                 }
             }
-            false => events.into_iter().try_for_each(|event| line(event, out))?,
+            Err(failure) => return Err(failure),
         }
-        out.flush()?;
-        if !follow {
-            return Ok(());
-        }
-        after = Some(answer.next);
     }
+}
+
+/// Waits until a daemon answers; whether it is not the one that was `heard` last, and counts its events anew.
+fn is_another(link: &mut Link, heard: Instant) -> Result<bool, Failure> {
+    loop {
+        match link.ask(&Request::Top {}) {
+            Ok(Response::Top(top)) => return Ok(top.uptime_seconds < heard.elapsed().as_secs_f64()),
+            Ok(_) | Err(Failure::Refused(ErrorCode::Unavailable, _)) => thread::sleep(RETRY),
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+fn say(line: &str) {
+    writeln!(io::stderr(), "mcrctl: {line}").ok();
+}
+
+fn write_all(answer: &Events, from: Option<SystemTime>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    if answer.lost > 0 {
+        say(&format!("{} events are not kept any more", answer.lost));
+    }
+    let is_wanted = |event: &&Event| match (from, humantime::parse_rfc3339(&event.time)) {
+        (Some(from), Ok(time)) => time >= from,
+        _ => true,
+    };
+    for event in answer.events.iter().filter(is_wanted) {
+        match json {
+            true => {
+                serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
+                writeln!(out)?;
+            }
+            false => line(event, out)?,
+        }
+    }
+    Ok(out.flush()?)
 }
 
 /// A line for each.

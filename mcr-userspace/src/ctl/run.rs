@@ -87,10 +87,7 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
                 code => Err(Failure::Ended(code)),
             };
         }
-        Command::Events { follow, since } => {
-            let mut client = connect(cli)?;
-            return events::show(|request| ask(&mut client, request), *since, *follow, cli.json, out);
-        }
+        Command::Events { follow: true, since } => return events::follow(link(cli), *since, cli.json, out),
         Command::Explain(args) => return explain(args, cli, out),
         Command::Unmatched { interfaces, seconds } => {
             Request::Unmatched { interfaces: interfaces.clone(), seconds: *seconds }
@@ -111,6 +108,10 @@ fn execute(cli: &Cli, out: &mut dyn Write) -> Result<(), Failure> {
             Request::Reload(Reload { dry_run: *dry_run, keep: *keep, confirm: confirm.clone() })
         }
         Command::Confirm => Request::Confirm {},
+        Command::Events { follow: false, since } => {
+            let answer = ask(&mut connect(cli)?, &Request::Events { after: None, wait: false })?;
+            return events::show(&answer, *since, cli.json, out);
+        }
         Command::Status { check: false } => Request::Status {},
         Command::LogLevel { level } => Request::LogLevel { level: *level },
     };
