@@ -139,3 +139,25 @@ fn files_are_checked_with_no_daemon() {
     let found: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((code, found["errors"][0]["line"].as_u64()), (2, Some(2)));
 }
+
+#[test]
+fn the_help_of_set_lists_no_defaults() {
+    let (code, add, _) = mcrctl(&["rule", "add", "--help"]);
+    assert!(code == 0 && add.contains("[default: any]") && add.contains("[default: untagged]"), "{add}");
+    for flag in ["-h", "--help"] {
+        let (code, set, _) = mcrctl(&["rule", "set", flag]);
+        assert!(code == 0 && !set.contains("[default") && set.contains("unchanged unless given"), "{set}");
+        assert!(set.contains("UDP port or range of ports\n"), "{set}");
+    }
+}
+
+#[test]
+fn a_negative_duration_is_told_as_such() {
+    let add = ["rule", "add", "--in", "eth0", "--group", "239.1.1.1", "--out", "eth1"];
+    for (more, flag) in [(&["--stall-after", "-5s"][..], "--stall-after"), (&["--stall-after=-5s"], "--stall-after")] {
+        let (code, _, error) = mcrctl(&[&add, more].concat());
+        assert_eq!((code, error), (2, format!("mcrctl: {flag}: a duration cannot be negative; write 5s\n")));
+    }
+    let (code, _, error) = mcrctl(&["events", "--since", "-5m"]);
+    assert!(code == 2 && error.contains("a duration cannot be negative; write 5m"), "{error}");
+}

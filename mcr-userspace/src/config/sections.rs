@@ -111,7 +111,8 @@ fn rejoin(table: &mut Table<'_>, membership: Membership, report: &mut Report) ->
         }
         Ok(every) if (REJOIN[0]..=REJOIN[1]).contains(&every) => Ok(every),
         Ok(_) => Err(format!("`{}` is not between \"1s\" and \"1h\"; \"30s\" suits most switches", shown(&value))),
-        Err(_) => Err(format!("`{}` is not a duration; write one such as \"30s\"", shown(&value))),
+        Err(_) => Err(value::negative(&value)
+            .unwrap_or_else(|| format!("`{}` is not a duration; write one such as \"30s\"", shown(&value)))),
     };
     report.take(at, &table.key("rejoin"), every)
 }

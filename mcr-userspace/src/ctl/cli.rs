@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, Parser, Subcommand};
 
 use super::{capture::CaptureArgs, completions::Shell, outspec::parse_output, stats::StatsArgs};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     rules::{
         check::Problem,
         spec::{MatchSpec, RuleSpec, Scalar},
-        value::shown,
+        value::{self, shown},
     },
 };
 
@@ -72,7 +72,7 @@ pub(super) enum Command {
         #[arg(long)]
         keep: bool,
         /// Take the change back after this time, such as 60s, unless `mcrctl confirm` follows
-        #[arg(long, value_name = "DUR", conflicts_with = "dry_run")]
+        #[arg(long, value_name = "DUR", conflicts_with = "dry_run", allow_hyphen_values = true)]
         confirm: Option<String>,
     },
     /// Keep what `reload --confirm` has applied
@@ -127,11 +127,11 @@ pub(super) enum Command {
     },
     /// Show what has happened: states, links, reloads, who changed what
     Events {
-        /// Go on showing what happens
+        /// Go on showing what happens; when mcrd stops, say so on stderr, wait for it, and go on with what happens then
         #[arg(long, short)]
         follow: bool,
         /// Only the last 10m, 2h, 1d [default: all that mcrd keeps]
-        #[arg(long, value_name = "DUR", value_parser = duration)]
+        #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
         since: Option<std::time::Duration>,
     },
     /// Examine interfaces and this host, with or without a daemon: what keeps mcr from working, and the command that fixes it
@@ -149,11 +149,11 @@ pub(super) enum RuleCommand {
     /// Add one rule, live, and print its name
     #[command(override_usage = "mcrctl rule add [OPTIONS] --in <IF> --group <G[/LEN]> --out <SPEC>...")]
     Add(AddArgs),
-    /// Change what is named of a rule and keep the rest, its counters included, with no packet lost
+    /// Change a rule: each value is unchanged unless given; its counters go on, and no packet is lost
     ///
     /// --out replaces all outputs. A value is taken away with --port any, --source any, --vlan none, --stall-after none or
     /// --description ''. The rule keeps its name, even where that is the one of its old interface and group.
-    #[command(override_usage = "mcrctl rule set <NAME> [OPTIONS]")]
+    #[command(override_usage = "mcrctl rule set <NAME> [OPTIONS]", mut_args = without_default)]
     Set {
         /// The rule's name
         #[arg(value_name = "NAME")]
@@ -186,7 +186,17 @@ pub(super) enum RuleCommand {
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "write a duration such as 10m, 2h or 1d".to_owned())
+    humantime::parse_duration(text)
+        .map_err(|_| value::negative(text).unwrap_or_else(|| "write a duration such as 10m, 2h or 1d".to_owned()))
+}
+
+/// An argument of `rule add`, for `rule set`: what is not given has no default there.
+fn without_default(arg: Arg) -> Arg {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    match help.split_once(" [default: ") {
+        Some((help, _)) => arg.help(help.to_owned()),
+        None => arg,
+    }
 }
 
 /// Rules, and whether the file is changed with them.
@@ -239,7 +249,7 @@ pub(super) struct RuleArgs {
     #[arg(long, value_name = "SPEC", verbatim_doc_comment)]
     out: Vec<String>,
     /// Time without a packet after which the rule is `stalled`, such as 5s
-    #[arg(long, value_name = "DUR")]
+    #[arg(long, value_name = "DUR", allow_hyphen_values = true)]
     stall_after: Option<String>,
     /// What the rule is for, in one line
     #[arg(long, value_name = "TEXT")]

@@ -23,6 +23,7 @@ use crate::{
     rules::{
         rule::Rule,
         set::{Change, RuleSet},
+        value,
     },
 };
 
@@ -49,11 +50,15 @@ pub struct Unconfirmed {
 
 /// A time to wait for the confirmation, as typed; or what is wrong with it.
 pub fn patience(text: &str) -> Result<Duration, String> {
-    let shown = crate::rules::value::shown(text);
+    let shown = value::shown(text);
     match humantime::parse_duration(text) {
         Ok(patience) if (PATIENCE[0]..=PATIENCE[1]).contains(&patience) => Ok(Duration::from_secs(patience.as_secs())),
         Ok(_) => Err(format!("--confirm: `{shown}` is not between 1s and 24h; 60s suits most changes")),
-        Err(_) => Err(format!("--confirm: `{shown}` is not a duration; write one such as 60s")),
+        Err(_) => {
+            let why = value::negative(text);
+            let why = why.unwrap_or_else(|| format!("`{shown}` is not a duration; write one such as 60s"));
+            Err(format!("--confirm: {why}"))
+        }
     }
 }
 

@@ -126,7 +126,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         }
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err(format!("`{}` is no time at all; leave it out, or write a duration such as \"5s\"", shown(text))),
-        Err(_) => Err(format!("`{}` is not a duration; write one such as \"5s\" or \"500ms\"", shown(text))),
+        Err(_) => Err(value::negative(text)
+            .unwrap_or_else(|| format!("`{}` is not a duration; write one such as \"5s\" or \"500ms\"", shown(text)))),
     }
 }
 

@@ -34,6 +34,13 @@ const MAX_DESCRIPTION: usize = 255;
 /// Characters of a value that a message shows.
 const MAX_SHOWN: usize = 80;
 
+/// What is wrong with a duration that has a minus; `None` of any other.
+pub fn negative(duration: &str) -> Option<String> {
+    let rest = duration.trim().strip_prefix('-')?;
+    humantime::parse_duration(rest).ok()?;
+    Some(format!("a duration cannot be negative; write {}", shown(rest)))
+}
+
 /// What was typed, fit for a line of a message: control characters escaped, and not too long.
 pub fn shown(text: &str) -> String {
     let mut shown = String::new();
