@@ -6,9 +6,11 @@ pub mod cause;
 pub mod facts;
 mod gather;
 mod judge;
+mod miss;
 mod near;
 mod outputs;
 mod packet;
+mod silence;
 mod unmatched;
 
 use std::{

@@ -25,14 +25,16 @@ impl Hearing {
         (self.count, self.started, self.stalled) = (0, None, false);
     }
 
-    /// Looks at the slot's count. A stream is stalled after `patience` without a packet, from the last one on, or from the rule's start.
-    pub fn look(&mut self, count: u64, now: Instant, patience: Option<Duration>) {
+    /// Looks at the slot's count; whether packets have come. A stream is stalled after `patience` without a packet, from the last one on, or from the rule's start.
+    pub fn look(&mut self, count: u64, now: Instant, patience: Option<Duration>) -> bool {
         let started = *self.started.get_or_insert(now);
-        if count != self.count {
+        let came = count != self.count;
+        if came {
             (self.count, self.heard) = (count, Some(now));
         }
         let since = self.heard.map_or(started, |heard| heard.max(started));
         self.stalled = patience.is_some_and(|patience| now.saturating_duration_since(since) >= patience);
+        came
     }
 
     /// Since when nothing has come; `None` where nothing ever has.

@@ -12,6 +12,7 @@ use super::{
     kernel_facts::kernel_facts,
     links::Link,
     modes::grant,
+    passed::Passed,
     report::queue_line,
     retry::Refusal,
     scrutiny::Scrutiny,
@@ -123,6 +124,8 @@ pub struct Place {
     pub linked: Option<Instant>,
     /// When workers were last told of another address, MAC or MTU.
     pub learned: Option<Instant>,
+    /// Packets that no rule matched, by the second.
+    pub passed: Passed,
     /// The mode that was last told of.
     pub mode: Option<String>,
     /// Index of the interface that had this name until it was renamed.
@@ -143,6 +146,7 @@ impl Place {
             link: Link::Absent,
             linked: None,
             learned: None,
+            passed: Passed::default(),
             mode: None,
             renamed: None,
             lost_address: None,
@@ -159,6 +163,11 @@ impl Place {
     /// The address that the interface has lost, as `ip address add` takes it.
     pub fn lost_address(&self) -> Option<String> {
         self.lost_address.map(|(address, length)| format!("{address}/{length}"))
+    }
+
+    /// Whether rules match on it.
+    pub fn receives(&self) -> bool {
+        self.interface.as_ref().is_some_and(|interface| interface.is_ingress)
     }
 
     /// Packets by the program's verdict, on every interface that has had the name.

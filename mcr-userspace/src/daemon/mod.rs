@@ -29,6 +29,7 @@ mod oversize;
 mod slots;
 mod active;
 mod hearing;
+mod passed;
 mod traffic;
 mod links;
 mod journal;

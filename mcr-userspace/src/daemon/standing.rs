@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcr_common::counter::{OutputDrop, RuleDrop};
+use mcr_common::counter::{OutputDrop, RuleDrop, Verdict};
 
 use super::{
     explain::{
@@ -190,10 +190,18 @@ impl State {
 
     fn look_at_traffic(&mut self) {
         let now = Instant::now();
+        for (_, place) in self.interfaces.iter_mut().filter(|(_, place)| place.receives()) {
+            let unmatched = [Verdict::PassNoRule, Verdict::PassVlan];
+            let counted = place.verdicts(&self.program);
+            place.passed.look(now, || unmatched.iter().map(|verdict| counted[*verdict as usize]).sum());
+        }
         for (name, live) in &mut self.live {
             let (Some(active), Some(rule)) = (&live.active, self.set.get(name)) else { continue };
             let steered = || self.program.count(active.value.slot);
-            live.hearing.look(steered().packets, now, rule.stall_after);
+            let came = live.hearing.look(steered().packets, now, rule.stall_after);
+            if came && live.heard_as.as_ref() != Some(&active.rule.matcher) {
+                live.heard_as = Some(active.rule.matcher.clone());
+            }
             live.traffic.look(now, || active.read(steered));
         }
     }

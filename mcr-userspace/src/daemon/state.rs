@@ -28,7 +28,10 @@ use super::{
 use crate::{
     control::protocol::RuleState,
     kernel::{flows::Flows, nic::Nic, program::Program},
-    rules::{rule::Output, set::RuleSet},
+    rules::{
+        rule::{Match, Output},
+        set::RuleSet,
+    },
 };
 
 /// What the daemon holds.
@@ -106,6 +109,8 @@ pub struct Live {
     pub is_new_waiter: bool,
     /// Whether its packets come.
     pub hearing: Hearing,
+    /// What it matched when its last packet came.
+    pub heard_as: Option<Match>,
     /// What becomes of them.
     pub traffic: Traffic,
     /// The state that was last told of.

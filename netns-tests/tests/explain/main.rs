@@ -2,6 +2,7 @@
 //! command has run, or the cause is gone where it lies, the stream arrives. `unmatched` shows what no rule matches; `explain --in` says
 //! what the data path does.
 
+mod endings;
 mod fault;
 mod interfaces;
 mod joins;

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use mcr_common::counter::Verdict;
 
 use super::{
-    super::{active::Reading, links::Link, traffic},
+    super::{active::Reading, links::Link, passed::Rates, traffic},
     near::Arrived,
 };
 use crate::{
@@ -22,8 +22,10 @@ pub struct Facts {
     pub state: RuleState,
     /// Why it waits, while it does.
     pub waiting: Option<String>,
-    /// Since its last packet; `None` where none has come.
+    /// Since its last packet; `None` where none has come of what it matches now.
     pub silence: Option<Duration>,
+    /// For each interface, packets a second that no rule matched, before the last packet and since; where that is known.
+    pub passed: Vec<(String, Rates)>,
     /// Packets a second, in the last seconds that had packets.
     pub pace: u64,
     /// Its ingress.

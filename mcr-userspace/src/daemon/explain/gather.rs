@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mcr_common::flow::Datagram;
 
 use super::{
-    super::{interfaces::Place, links::Link, report, sockets, standing::output_name, state::State},
+    super::{interfaces::Place, links::Link, passed::Rates, report, sockets, standing::output_name, state::State},
     facts::{Facts, Flow, InterfaceFacts, OutputFacts, Stronger},
     near::{Arrived, is_close, lacks, overlap, rank, wants},
     packet::{self, Egress},
@@ -38,10 +38,13 @@ impl State {
         });
         let outputs = outputs.collect();
         let how = self.options.membership(&rule.matcher.interface);
+        let silence = live.filter(|live| live.heard_as.as_ref() == Some(&rule.matcher));
+        let silence = silence.and_then(|live| live.hearing.silence(Instant::now()));
         Some(Facts {
             state: standing.state,
             waiting: live.filter(|_| !is_active).map(|live| live.waiting.clone()),
-            silence: live.and_then(|live| live.hearing.silence(Instant::now())),
+            silence,
+            passed: silence.map(|silence| self.passed(silence)).unwrap_or_default(),
             pace: live.map_or(0, |live| live.traffic.pace()),
             ingress: self.interface_facts(&rule.matcher.interface),
             outputs,
@@ -54,6 +57,13 @@ impl State {
             stronger: self.stronger(&rule),
             rule,
         })
+    }
+
+    /// What no rule matched on each interface, before and since the last packet of a rule that is silent for so long.
+    fn passed(&self, silence: Duration) -> Vec<(String, Rates)> {
+        let Some(moment) = Instant::now().checked_sub(silence) else { return Vec::new() };
+        let places = self.interfaces.iter().map(|(_, place)| place);
+        places.filter_map(|place| Some((place.name.clone(), place.passed.around(moment)?))).collect()
     }
 
     /// What is known of the interface of this name.

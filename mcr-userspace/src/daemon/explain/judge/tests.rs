@@ -8,6 +8,7 @@ use super::{
     super::{
         super::{
             active::{OutputReading, Reading},
+            passed::Rates,
             traffic::Finding,
         },
         facts::{Flow, OutputFacts},
@@ -76,6 +77,7 @@ fn facts() -> Facts {
         state: RuleState::Idle,
         waiting: None,
         silence: None,
+        passed: Vec::new(),
         pace: 0,
         ingress: interface("eth0"),
         outputs: vec![facts(1, "eth1"), facts(2, "eth2")],
@@ -135,7 +137,12 @@ fn what_is_well_is_no_problem() {
     let slow = Facts { silence: Some(Duration::from_secs(4)), ..well };
     assert!(!judge(&slow, Some(&passing(0))).has_problem());
     let stopped = Facts { pace: 40, ..slow };
-    finds(&stopped, Some(&passing(0)), "the last one came 4 s ago, after 40 pps: look at the sender", None);
+    finds(
+        &stopped,
+        Some(&passing(0)),
+        "239.1.1.1:5001 stopped 4 s ago, after 40 pps; nothing like it arrives on eth0: look at the sender",
+        None,
+    );
 }
 
 #[test]
@@ -180,6 +187,37 @@ fn near_misses() {
     // Far from it: nothing arrives.
     let far = Flow { group: [239, 9, 9, 9].into(), port: Some(1), ..Flow::example() };
     finds(&facts(), Some(&arriving(far)), "no packet of 239.1.1.1:5001 arrives on eth0", None);
+}
+
+#[test]
+fn a_stream_that_moved_is_told_from_one_that_stopped() {
+    let ended = Facts { silence: Some(Duration::from_secs(12)), pace: 200, ..facts() };
+    let moved = arriving(Flow { group: [239, 1, 1, 9].into(), ..Flow::example() });
+    let passed =
+        |before: f64, since: f64| Facts { passed: vec![("eth0".into(), Rates { before, since })], ..ended.clone() };
+    let fix = Some("mcrctl rule set feed --group 239.1.1.9");
+    let began = "239.1.1.1:5001 stopped 12 s ago, after 200 pps; since then 239.1.1.9:5001 from 10.0.0.5 on eth0 untagged at 200 pps arrives: the sender may have changed its group";
+    finds(&passed(50.0, 240.0), Some(&moved), began, fix);
+    // Nobody knows when it began.
+    finds(&ended, Some(&moved), "stopped 12 s ago, after 200 pps; now 239.1.1.9:5001 from 10.0.0.5", fix);
+    finds(&passed(0.0, 900.0), Some(&moved), "; now 239.1.1.9:5001", fix);
+    // It was there before.
+    let before = passed(250.0, 250.0);
+    finds(
+        &before,
+        Some(&moved),
+        "stopped 12 s ago, after 200 pps; nothing began in its place on eth0: look at the sender",
+        None,
+    );
+    let notes = judge(&before, Some(&moved)).findings;
+    assert!(notes.iter().any(|note| note.text.contains("239.1.1.9:5001") && note.text.contains("did not begin")));
+    // Of several, the one that began then.
+    let port = Flow { port: Some(5002), interface: "eth1".into(), ..Flow::example() };
+    let both = Watched { flows: vec![port, moved.flows[0].clone()], ..passing(0) };
+    finds(&passed(0.0, 200.0), Some(&both), "since then 239.1.1.9:5001", fix);
+    // Too few packets to tell, in a rule that is active.
+    let slow = Facts { pace: 1, state: RuleState::Active, ..ended };
+    finds(&slow, Some(&moved), "arrives, and the rule wants group 239.1.1.1", fix);
 }
 
 #[test]
