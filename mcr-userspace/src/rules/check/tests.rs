@@ -1,6 +1,7 @@
 //! A rule by itself: each kind of mistake, and all of them at once.
 
 use super::*;
+use crate::rules::rule::{Source, Ttl, Vlan};
 
 fn spec(json: &str) -> RuleSpec {
     serde_json::from_str(json).expect("a rule as typed")
