@@ -18,7 +18,7 @@ pub const MAX_REQUEST: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Adds one rule. Answer: [`Response::RuleAdded`].
+    /// Adds one rule. Answer: [`Response::RuleAdded`](super::Response::RuleAdded).
     RuleAdd {
         /// The rule as typed.
         rule: Box<RuleSpec>,
@@ -32,7 +32,7 @@ pub enum Request {
         #[serde(default)]
         persist: bool,
     },
-    /// Changes what is named of a rule, and keeps the rest. Answer: [`Response::RuleSet`].
+    /// Changes what is named of a rule, and keeps the rest. Answer: [`Response::RuleSet`](super::Response::RuleSet).
     RuleSet {
         /// Its name.
         name: String,
@@ -45,7 +45,7 @@ pub enum Request {
         #[serde(default)]
         persist: bool,
     },
-    /// Deletes rules, all or none. Answer: [`Response::RuleDeleted`].
+    /// Deletes rules, all or none. Answer: [`Response::RuleDeleted`](super::Response::RuleDeleted).
     RuleDel {
         /// The name of one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub enum Request {
         #[serde(default)]
         persist: bool,
     },
-    /// Switches rules on or off, all or none. Answer: [`Response::RulesSwitched`].
+    /// Switches rules on or off, all or none. Answer: [`Response::RulesSwitched`](super::Response::RulesSwitched).
     RuleSwitch {
         /// Names and globs.
         names: Vec<String>,
@@ -67,12 +67,14 @@ pub enum Request {
         #[serde(default)]
         persist: bool,
     },
-    /// A part of a batch, which the connection keeps until a [`Request::Batch`]. Answer: [`Response::BatchPart`].
+    /// A part of a batch, which the connection keeps until a [`Request::Batch`]. Answer:
+    /// [`Response::BatchPart`](super::Response::BatchPart).
     BatchPart {
         /// In the order in which they are applied.
         operations: Vec<Operation>,
     },
-    /// Applies the parts that were sent on this connection, and then these operations: all or none. Answer: [`Response::Batched`].
+    /// Applies the parts that were sent on this connection, and then these operations: all or none. Answer:
+    /// [`Response::Batched`](super::Response::Batched).
     Batch {
         /// In the order in which they are applied.
         #[serde(default)]
@@ -81,20 +83,20 @@ pub enum Request {
         #[serde(default)]
         dry_run: bool,
     },
-    /// What runs, as a configuration file. Answer: [`Response::Exported`].
+    /// What runs, as a configuration file. Answer: [`Response::Exported`](super::Response::Exported).
     Export {},
-    /// Answer: [`Response::Rules`].
+    /// Answer: [`Response::Rules`](super::Response::Rules).
     RuleList {},
-    /// Answer: [`Response::Rule`].
+    /// Answer: [`Response::Rule`](super::Response::Rule).
     RuleShow {
         /// The rule's name.
         name: String,
     },
-    /// Reads the daemon's file again. Answer: [`Response::Reloaded`].
+    /// Reads the daemon's file again. Answer: [`Response::Reloaded`](super::Response::Reloaded).
     Reload(Reload),
-    /// Keeps what a reload with `confirm` has applied. Answer: [`Response::Confirmed`].
+    /// Keeps what a reload with `confirm` has applied. Answer: [`Response::Confirmed`](super::Response::Confirmed).
     Confirm {},
-    /// Answer: [`Response::Stats`].
+    /// Answer: [`Response::Stats`](super::Response::Stats).
     Stats {
         /// Only this rule.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,20 +105,20 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<String>,
     },
-    /// The few counters of each rule that `mcrctl top` shows. Answer: [`Response::Top`].
+    /// The few counters of each rule that `mcrctl top` shows. Answer: [`Response::Top`](super::Response::Top).
     Top {},
-    /// Answer: [`Response::Status`].
+    /// Answer: [`Response::Status`](super::Response::Status).
     Status {},
-    /// Captures packets of rules. Answer: [`Response::Capturing`], and then the capture as a pcapng stream until it ends, which the client
-    /// asks for by closing its side of the connection.
+    /// Captures packets of rules. Answer: [`Response::Capturing`](super::Response::Capturing), and then the capture as a pcapng stream
+    /// until it ends, which the client asks for by closing its side of the connection.
     Capture(CaptureSpec),
-    /// What mcrd logs. Answer: [`Response::LogLevel`].
+    /// What mcrd logs. Answer: [`Response::LogLevel`](super::Response::LogLevel).
     LogLevel {
         /// Log this much from now on; left out: only say what is logged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         level: Option<LogLevel>,
     },
-    /// Why a rule delivers, or not. Answer: [`Response::RuleExplained`].
+    /// Why a rule delivers, or not. Answer: [`Response::RuleExplained`](super::Response::RuleExplained).
     ExplainRule {
         /// The rule's name.
         name: String,
@@ -124,12 +126,13 @@ pub enum Request {
         #[serde(default = "default_seconds")]
         seconds: u32,
     },
-    /// Which rule takes a packet like this, and what would leave where. Answer: [`Response::PacketExplained`].
+    /// Which rule matches a packet like this, and what would leave where. Answer:
+    /// [`Response::PacketExplained`](super::Response::PacketExplained).
     ExplainPacket {
         /// The packet.
         packet: PacketSpec,
     },
-    /// The multicast that arrives and no rule takes. Answer: [`Response::Unmatched`].
+    /// The multicast that arrives and no rule takes. Answer: [`Response::Unmatched`](super::Response::Unmatched).
     Unmatched {
         /// Only what comes in on these.
         #[serde(default)]
@@ -138,7 +141,7 @@ pub enum Request {
         #[serde(default = "default_seconds")]
         seconds: u32,
     },
-    /// What has happened. Answer: [`Response::Events`].
+    /// What has happened. Answer: [`Response::Events`](super::Response::Events).
     Events {
         /// Only what came after this number, which the last answer gave as `next`; left out: all that is kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]

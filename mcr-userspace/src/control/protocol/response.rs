@@ -19,7 +19,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
-    /// To [`Request::RuleAdd`].
+    /// To [`Request::RuleAdd`](super::Request::RuleAdd).
     RuleAdded {
         /// The rule's name.
         name: String,
@@ -30,7 +30,7 @@ pub enum Response {
         /// Each one line.
         warnings: Vec<String>,
     },
-    /// To [`Request::RuleSet`].
+    /// To [`Request::RuleSet`](super::Request::RuleSet).
     RuleSet {
         /// The rule's name.
         name: String,
@@ -39,7 +39,7 @@ pub enum Response {
         /// Each one line.
         warnings: Vec<String>,
     },
-    /// To [`Request::RuleDel`].
+    /// To [`Request::RuleDel`](super::Request::RuleDel).
     RuleDeleted {
         /// The rule's name, where it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,7 @@ pub enum Response {
         #[serde(default)]
         warnings: Vec<String>,
     },
-    /// To [`Request::RuleSwitch`].
+    /// To [`Request::RuleSwitch`](super::Request::RuleSwitch).
     RulesSwitched {
         /// Those that were chosen, in the order of their names.
         names: Vec<String>,
@@ -60,12 +60,12 @@ pub enum Response {
         /// Each one line.
         warnings: Vec<String>,
     },
-    /// To [`Request::BatchPart`].
+    /// To [`Request::BatchPart`](super::Request::BatchPart).
     BatchPart {
         /// Operations that the connection keeps by now.
         operations: u64,
     },
-    /// To [`Request::Batch`].
+    /// To [`Request::Batch`](super::Request::Batch).
     Batched {
         /// Nothing was applied.
         dry_run: bool,
@@ -74,39 +74,39 @@ pub enum Response {
         /// Each one line.
         warnings: Vec<String>,
     },
-    /// To [`Request::Export`].
+    /// To [`Request::Export`](super::Request::Export).
     Exported {
         /// The text of the file.
         config: String,
     },
-    /// To [`Request::RuleList`]: in the order of their names.
+    /// To [`Request::RuleList`](super::Request::RuleList): in the order of their names.
     Rules(Vec<RuleView>),
-    /// To [`Request::RuleShow`].
+    /// To [`Request::RuleShow`](super::Request::RuleShow).
     Rule(RuleView),
-    /// To [`Request::Reload`].
+    /// To [`Request::Reload`](super::Request::Reload).
     Reloaded(Reloaded),
-    /// To [`Request::Confirm`].
+    /// To [`Request::Confirm`](super::Request::Confirm).
     Confirmed {
         /// Rules that the reload had changed.
         changes: u64,
     },
-    /// To [`Request::Stats`].
+    /// To [`Request::Stats`](super::Request::Stats).
     Stats(Stats),
-    /// To [`Request::Top`].
+    /// To [`Request::Top`](super::Request::Top).
     Top(Top),
-    /// To [`Request::Status`].
+    /// To [`Request::Status`](super::Request::Status).
     Status(Status),
-    /// To [`Request::LogLevel`].
+    /// To [`Request::LogLevel`](super::Request::LogLevel).
     LogLevel(LogLevelView),
-    /// To [`Request::ExplainRule`].
+    /// To [`Request::ExplainRule`](super::Request::ExplainRule).
     RuleExplained(RuleExplained),
-    /// To [`Request::ExplainPacket`].
+    /// To [`Request::ExplainPacket`](super::Request::ExplainPacket).
     PacketExplained(PacketExplained),
-    /// To [`Request::Unmatched`].
+    /// To [`Request::Unmatched`](super::Request::Unmatched).
     Unmatched(Unmatched),
-    /// To [`Request::Events`].
+    /// To [`Request::Events`](super::Request::Events).
     Events(Events),
-    /// To [`Request::Capture`].
+    /// To [`Request::Capture`](super::Request::Capture).
     Capturing(Capturing),
     /// To any request: nothing changed.
     Error {
