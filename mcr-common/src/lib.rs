@@ -6,6 +6,7 @@
 
 pub mod wire;
 pub mod parse;
+pub mod hidden;
 pub mod flow;
 pub mod skb;
 pub mod steered;

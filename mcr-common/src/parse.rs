@@ -57,7 +57,15 @@ fn read<P: Packet + ?Sized>(packet: &P) -> Option<Parsed> {
     if ethertype != wire::ETHERTYPE_IPV4 {
         return Some(Parsed::Other);
     }
+    match datagram(packet, ethernet[0], vlan, ip_offset)? {
+        Parsed::Datagram(datagram) if wire::PTP_PORTS.contains(&datagram.port) => Some(Parsed::Other),
+        parsed => Some(parsed),
+    }
+}
 
+/// What the IPv4 header at `ip_offset` begins; PTP too is a datagram here. `first`: the frame's first byte.
+#[inline(always)]
+pub(crate) fn datagram<P: Packet + ?Sized>(packet: &P, first: u8, vlan: Vlan, ip_offset: usize) -> Option<Parsed> {
     let ip: [u8; wire::IPV4_MIN_LEN] = packet.load(ip_offset)?;
     let header_len = usize::from(ip[0] & 0x0f) * 4;
     let group = u32::from_be_bytes([ip[16], ip[17], ip[18], ip[19]]);
@@ -74,7 +82,7 @@ fn read<P: Packet + ?Sized>(packet: &P) -> Option<Parsed> {
         port: 0,
         vlan,
         // The individual/group bit.
-        is_unicast: ethernet[0] & 1 == 0,
+        is_unicast: first & 1 == 0,
         ip_offset: ip_offset as u8,
         udp_offset: (ip_offset + header_len) as u16,
     };
@@ -84,15 +92,12 @@ fn read<P: Packet + ?Sized>(packet: &P) -> Option<Parsed> {
 
     let ports: [u8; wire::UDP_LEN] = packet.load(ip_offset + header_len)?;
     datagram.port = u16::from_be_bytes([ports[udp::DESTINATION_PORT], ports[udp::DESTINATION_PORT + 1]]);
-    if wire::PTP_PORTS.contains(&datagram.port) {
-        return Some(Parsed::Other);
-    }
     Some(Parsed::Datagram(datagram))
 }
 
 /// The VLAN of the tag at `offset`, and the EtherType behind it.
 #[inline(always)]
-fn tag<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<(Vlan, u16)> {
+pub(crate) fn tag<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<(Vlan, u16)> {
     let tag: [u8; wire::VLAN_LEN] = packet.load(offset)?;
     let vlan = Vlan::tagged(u16::from_be_bytes([tag[0], tag[1]]) & wire::VLAN_ID_MASK);
     Some((vlan, u16::from_be_bytes([tag[2], tag[3]])))

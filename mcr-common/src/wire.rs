@@ -18,6 +18,8 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of an 802.1ad service tag.
 pub const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
+/// EtherTypes of tags that some switches put before an 802.1Q tag, older than 802.1ad's.
+pub const ETHERTYPES_OLD_SERVICE_VLAN: [u16; 3] = [0x9100, 0x9200, 0x9300];
 /// IPv4 protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
 /// Low twelve bits of an 802.1Q tag: the VLAN ID.

@@ -31,14 +31,16 @@ pub fn steer(ctx: &XdpContext) -> Verdict {
     let frame = Frame::of(ctx);
     let ifindex = ctx.ingress_ifindex() as u32;
     match parse(&frame) {
-        Parsed::Other => Verdict::PassNoRule,
-        Parsed::Fragment(datagram) => record::passed(ifindex, &datagram, not_taken(ctx, ifindex, &datagram, true)),
+        Parsed::Other => record::not_read(ctx, ifindex),
+        Parsed::Fragment(datagram) => {
+            record::passed(ifindex, &datagram, true, not_taken(ctx, ifindex, &datagram, true))
+        }
         Parsed::Datagram(datagram) => match Rules::now().and_then(|rules| find(rules, ifindex, &datagram)) {
             Some(rule) => match redirect(ctx, rule, &frame, &datagram) {
                 Verdict::Steered => Verdict::Steered,
-                verdict => record::passed(ifindex, &datagram, verdict),
+                verdict => record::passed(ifindex, &datagram, false, verdict),
             },
-            None => record::passed(ifindex, &datagram, not_taken(ctx, ifindex, &datagram, false)),
+            None => record::passed(ifindex, &datagram, false, not_taken(ctx, ifindex, &datagram, false)),
         },
     }
 }

@@ -2,13 +2,16 @@
 
 mod bench;
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
 use bench::{Bench, CAPACITY, LOOPBACK, OWN_MAC, Outcome};
 use etherparse::PacketBuilder;
 use mcr_common::{
     counter::Verdict,
-    lookup,
+    hidden, lookup,
     parse::{Parsed, parse},
+    unmatched::UnmatchedKey,
 };
 use mcr_userspace::rules::rule::{Match, Ports, Prefix};
 use netns_tests::needs_root;
@@ -189,6 +192,20 @@ fn table() -> Vec<(&'static str, Vec<u8>, Verdict, Option<u32>)> {
         ("an Ethernet header alone", plain.with(|p| p.truncate(14)), PassNoRule, None),
         ("a tag alone", plain.clone().tagged(5).with(|p| p.truncate(18)), PassNoRule, None),
         ("two tags", double_tagged([239, 1, 1, 1], 6, 5), PassNoRule, None),
+        ("a second tag that is cut", double_tagged([239, 1, 1, 1], 6, 5)[..20].to_vec(), PassNoRule, None),
+        ("three tags", under(0x88a8, 7, double_tagged([239, 1, 1, 1], 6, 5)), PassNoRule, None),
+        ("two tags before a fragment", double_tagged_fragment(), PassNoRule, None),
+        ("a tag of an old type", under(0x9100, 5, plain.build()), PassNoRule, None),
+        (
+            "a tag of an old type before the rule's",
+            under(0x9100, 5, spec([239, 3, 1, 1], 5001).tagged(100).build()),
+            PassNoRule,
+            None,
+        ),
+        ("a priority tag before a provider's", under(0x8100, 0, under(0x88a8, 5, plain.build())), PassNoRule, None),
+        ("PTP in a VLAN", spec([239, 3, 1, 1], 320).tagged(100).build(), PassNoRule, None),
+        ("port 0", spec([239, 1, 1, 1], 0).build(), PassNoRule, None),
+        ("port 0 under any port", spec([239, 2, 3, 4], 0).build(), Steered, Some(6)),
         ("a bad IP checksum is the worker's to find", plain.with(|p| p[24] ^= 0x55), Steered, Some(1)),
     ]
 }
@@ -197,6 +214,29 @@ fn double_tagged(group: [u8; 4], outer: u8, inner: u16) -> Vec<u8> {
     spec(group, 5001).tagged(inner).with(|packet| {
         packet.splice(12..12, [0x81, 0x00, 0x00, outer]);
     })
+}
+
+/// The frame with one more tag before its own EtherType.
+fn under(ethertype: u16, vlan: u16, mut frame: Vec<u8>) -> Vec<u8> {
+    frame.splice(12..12, [ethertype, vlan].into_iter().flat_map(u16::to_be_bytes));
+    frame
+}
+
+fn double_tagged_fragment() -> Vec<u8> {
+    let mut frame = double_tagged([239, 1, 1, 1], 6, 5);
+    frame[28] = 0x20;
+    frame
+}
+
+/// What is to be recorded of a packet with this verdict.
+fn recorded(packet: &[u8], verdict: Verdict) -> Option<UnmatchedKey> {
+    let key = |datagram, is_fragment| UnmatchedKey::new(LOOPBACK, datagram, is_fragment, verdict);
+    match parse(packet) {
+        _ if verdict == Verdict::Steered => None,
+        Parsed::Datagram(datagram) => Some(key(&datagram, false)),
+        Parsed::Fragment(datagram) => Some(key(&datagram, true)),
+        Parsed::Other => Some(UnmatchedKey::hidden(LOOPBACK, &hidden::look(packet)?, verdict)),
+    }
 }
 
 /// Sends a frame to the interface's own address, but for these bits of the last byte.
@@ -293,6 +333,31 @@ fn a_removed_rule_passes_and_a_nested_range_gives_its_ports_back() -> Result<()>
     Ok(())
 }
 
+/// Each row of the table that no rule takes, whatever hides it, is recorded as often as it comes, and nothing while nobody asks.
+#[test]
+fn what_no_rule_takes_is_recorded_while_somebody_asks() -> Result<()> {
+    needs_root!();
+    let mut bench = Bench::new(true)?;
+    for (slot, matcher) in rules() {
+        bench.add(slot, &matcher)?;
+    }
+    let recorder = bench.program.recorder();
+    let mut wanted = HashMap::new();
+    for (name, packet, verdict, _) in &table() {
+        bench.run(packet)?;
+        let recording = recorder.begin()?;
+        bench.run(packet)?;
+        bench.run(packet)?;
+        let wanted_now: HashMap<UnmatchedKey, u64> =
+            recorded(packet, *verdict).map(|key| (key, 2)).into_iter().collect();
+        assert_eq!(recording.flows()?, wanted_now, "row `{name}`");
+        wanted.extend(wanted_now);
+    }
+    let hidden = |tags| wanted.keys().filter(|key| key.tags == tags).count();
+    assert!(hidden(1) >= 2 && hidden(2) >= 3 && hidden(3) >= 1, "{wanted:?}");
+    Ok(())
+}
+
 /// Invariants 2 and 3: kernel and host read a packet alike, and each packet is counted once, whatever it is.
 #[test]
 fn kernel_and_host_agree_on_random_packets() -> Result<()> {
@@ -301,7 +366,10 @@ fn kernel_and_host_agree_on_random_packets() -> Result<()> {
     for (slot, matcher) in rules() {
         bench.add(slot, &matcher)?;
     }
+    // Somebody asks for what no rule takes: that too is told alike.
+    let recording = bench.program.recorder().begin()?;
     let bench = std::cell::RefCell::new(bench);
+    let wanted = std::cell::RefCell::new(HashMap::<UnmatchedKey, u64>::new());
     // Frames that nearly match: a good one with a few bytes changed, and cut somewhere.
     let good = prop::sample::select(table().into_iter().map(|(_, packet, ..)| packet).collect::<Vec<_>>());
     let changes = prop::collection::vec((0usize..64, any::<u8>()), 0..4);
@@ -325,8 +393,22 @@ fn kernel_and_host_agree_on_random_packets() -> Result<()> {
                 Parsed::Fragment(_) | Parsed::Other => None,
             };
             prop_assert_eq!(outcome.slot, expected);
+            if let Some(key) = recorded(&packet, outcome.verdict) {
+                *wanted.borrow_mut().entry(key).or_default() += 1;
+            }
             prop_assert_eq!(outcome.packet, packet);
             Ok(())
         })
-        .map_err(|error| anyhow::anyhow!("{error}"))
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    // The kernel may forget a flow for another one, and tells of none that did not come.
+    let (wanted, flows) = (wanted.into_inner(), recording.flows()?);
+    for (key, packets) in &flows {
+        assert!(
+            wanted.get(key).is_some_and(|wanted| packets <= wanted),
+            "{key:?}: {packets}, not {:?}",
+            wanted.get(key)
+        );
+    }
+    assert!(flows.len() > 100 && flows.keys().any(|key| key.tags > 1), "{} flows", flows.len());
+    Ok(())
 }

@@ -4,6 +4,7 @@ use etherparse::{EtherType, Ethernet2HeaderSlice, IpNumber, Ipv4HeaderSlice, Sin
 use proptest::{prelude::*, sample::select, test_runner::RngSeed};
 
 use super::*;
+use crate::hidden::{self, Hidden, Tags};
 
 /// The fields of a frame that the parser reads; an IHL above 5 brings that many bytes of options.
 #[derive(Clone, Debug)]
@@ -162,12 +163,55 @@ fn frames() -> impl Strategy<Value = Frame> {
         )
 }
 
+/// The same behind up to four tags of every type.
+fn tagged_frames() -> impl Strategy<Value = Frame> {
+    let ethertype = select(vec![0x8100u16, 0x8100, 0x88a8, 0x9100, 0x9200, 0x9300]);
+    let tag = (ethertype, prop_oneof![any::<u16>(), Just(0), Just(0xe000)]);
+    (frames(), proptest::collection::vec(tag, 0..=4)).prop_map(|(frame, tags)| Frame { tags, ..frame })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(4_000) })]
 
     #[test]
     fn frames_are_what_etherparse_reads(frame in frames()) {
         agrees(&frame.bytes())?;
+    }
+
+    /// The second look finds what the parser reads, PTP, and what is behind other tags; each is told by what is in its way.
+    #[test]
+    fn the_second_look_reads_as_the_parser_does(frame in tagged_frames()) {
+        let bytes = frame.bytes();
+        let found = hidden::look(bytes.as_slice());
+        let read = match parse(bytes.as_slice()) {
+            Parsed::Datagram(datagram) => Some(Hidden { datagram, is_fragment: false, tags: Tags::NONE }),
+            Parsed::Fragment(datagram) => Some(Hidden { datagram, is_fragment: true, tags: Tags::NONE }),
+            Parsed::Other => None,
+        };
+        match found {
+            Some(found) if found.tags != Tags::NONE => {
+                prop_assert_eq!(read, None);
+                let bare = Frame { tags: Vec::new(), ..frame.clone() };
+                let behind = hidden::look(bare.bytes().as_slice()).map(|bare| (bare.datagram.group, bare.datagram.port, bare.is_fragment));
+                prop_assert_eq!(behind, Some((found.datagram.group, found.datagram.port, found.is_fragment)));
+                let (ethertype, first) = frame.tags[0];
+                prop_assert_eq!((usize::from(found.tags.count), found.tags.ethertype), (frame.tags.len(), ethertype));
+                prop_assert_eq!(found.datagram.vlan.bits(), first & 0xfff);
+                prop_assert_eq!(found.tags.inner.bits(), frame.tags.get(1).map_or(0, |(_, second)| second & 0xfff));
+            }
+            Some(found) if !found.is_fragment && wire::PTP_PORTS.contains(&found.datagram.port) => prop_assert_eq!(read, None),
+            found => prop_assert_eq!(found, read),
+        }
+    }
+
+    #[test]
+    fn the_second_look_stands_rubbish(bytes in proptest::collection::vec(any::<u8>(), 0..120), frame in tagged_frames(), keep in 0usize..100) {
+        let _ = hidden::look(bytes.as_slice());
+        let bytes = frame.bytes();
+        let whole = hidden::look(bytes.as_slice());
+        // Fewer bytes show the same or nothing.
+        let cut = hidden::look(&bytes[..keep.min(bytes.len())]);
+        prop_assert!(cut.is_none() || cut == whole, "{:?}, {:?}", cut, whole);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{run::Failure, show::table};
 use crate::{
     control::protocol::{
         CheckResult, ErrorCode, ExplainedOutput, PacketExplained, PacketSpec, Request, Response, RuleExplained,
-        RuleFinding, Unmatched, default_seconds, default_size, default_ttl,
+        RuleFinding, Unmatched, UnmatchedFlow, default_seconds, default_size, default_ttl,
     },
     doctor,
     rules::value,
@@ -157,16 +157,8 @@ pub(super) fn packet_text(explained: &PacketExplained, out: &mut dyn Write) -> i
             ExplainedOutput::Dropped { interface, drop } => writeln!(out, "  not sent on {interface}: {drop}")?,
         }
     }
-    explained.near.iter().try_for_each(|near| writeln!(out, "near: {}", near.text))
-}
-
-/// Why a packet is never forwarded, whatever the rules.
-pub(super) fn never(packet: &PacketSpec) -> Option<&'static str> {
-    if !mcr_common::wire::is_forwardable_group(packet.group.into()) {
-        return Some("224.0.0.0/24 is link-local: such packets are never forwarded");
-    }
-    let is_ptp = mcr_common::wire::PTP_PORTS.contains(&packet.port);
-    is_ptp.then_some("ports 319 and 320 are PTP's: such packets are never forwarded")
+    explained.near.iter().try_for_each(|near| writeln!(out, "near: {}", near.text))?;
+    explained.reason.iter().try_for_each(|reason| writeln!(out, "{reason}"))
 }
 
 /// A line a flow.
@@ -175,16 +167,31 @@ pub(super) fn unmatched_text(unmatched: &Unmatched, out: &mut dyn Write) -> io::
     if unmatched.flows.is_empty() {
         return writeln!(out, "no multicast arrived within {seconds} s that no rule matches");
     }
+    let mut columns = vec!["INTERFACE", "VLAN", "SOURCE", "GROUP:PORT", "PPS", "NEAREST RULE"];
+    // What no rule can match as it comes, and why: mostly there is none.
+    let has_reasons = unmatched.flows.iter().any(|flow| flow.reason.is_some());
+    if has_reasons {
+        columns.push("WHY");
+    }
     let rows = unmatched.flows.iter().map(|flow| {
         let port = flow.port.map_or("fragments".to_owned(), |port| port.to_string());
-        vec![
+        let mut row = vec![
             flow.interface.clone(),
-            flow.vlan.map_or("-".to_owned(), |vlan| vlan.to_string()),
+            tags(flow),
             flow.source.to_string(),
             format!("{}:{port}", flow.group),
             flow.packets.div_ceil(seconds).to_string(),
             flow.near.clone().unwrap_or_else(|| "-".to_owned()),
-        ]
+        ];
+        row.extend(has_reasons.then(|| flow.reason.clone().unwrap_or_else(|| "-".to_owned())));
+        row
     });
-    writeln!(out, "{}", table(&["INTERFACE", "VLAN", "SOURCE", "GROUP:PORT", "PPS", "NEAREST RULE"], &["PPS"], rows))
+    writeln!(out, "{}", table(&columns, &["PPS"], rows))
+}
+
+/// `6, 5` of two tags.
+fn tags(flow: &UnmatchedFlow) -> String {
+    let ids = [flow.vlan, flow.inner_vlan].into_iter().flatten().map(|vlan| vlan.to_string());
+    let ids: Vec<String> = ids.collect();
+    if ids.is_empty() { "-".to_owned() } else { ids.join(", ") }
 }

@@ -162,12 +162,7 @@ fn explain(args: &ExplainArgs, cli: &Cli, out: &mut dyn Write) -> Result<(), Fai
     }
     let is_well = match (&response, &request) {
         (Response::RuleExplained(explained), _) => !explained.has_problem(),
-        (Response::PacketExplained(explained), Request::ExplainPacket { packet }) => {
-            if let Some(why) = explain::never(packet).filter(|_| !cli.json) {
-                writeln!(out, "{why}")?;
-            }
-            explained.rule.is_some()
-        }
+        (Response::PacketExplained(explained), _) => explained.rule.is_some(),
         _ => true,
     };
     if is_well { Ok(()) } else { Err(Failure::Ended(REFUSED)) }

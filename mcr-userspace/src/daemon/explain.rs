@@ -8,6 +8,7 @@ mod gather;
 mod judge;
 mod miss;
 mod near;
+mod obstacle;
 mod outputs;
 mod packet;
 mod silence;
@@ -102,7 +103,8 @@ impl Shared {
             Err(why) => return Response::usage(why),
         };
         let Some(datagram) = packet::datagram(&frame) else {
-            return Response::PacketExplained(PacketExplained::default());
+            let (why, reason) = packet::never(spec).unzip();
+            return Response::PacketExplained(PacketExplained { why, reason, ..PacketExplained::default() });
         };
         let state = self.lock();
         if state.ingress_names().iter().all(|(_, name)| *name != spec.interface)

@@ -4,6 +4,7 @@
 
 mod endings;
 mod fault;
+mod hidden;
 mod interfaces;
 mod joins;
 mod match_fields;

@@ -4,12 +4,9 @@ use anyhow::Result;
 use netns_tests::{needs_root, packet::Packet, topology::Topology};
 
 use crate::{
-    fault::{Fault, Repair},
+    fault::{Fault, Repair, UNASKED},
     stream::{packet, tagged},
 };
-
-/// Not every kernel that tests run on has VLANs, by which the host would join groups there (`vm_vlans`).
-const UNASKED: &str = "[[interface]]\nname = \"v1\"\nmembership = \"none\"\n";
 
 #[test]
 fn another_group_port_or_source() -> Result<()> {

@@ -54,6 +54,12 @@ pub struct PacketExplained {
     pub near: Vec<NearView>,
     /// What leaves where, in the rule's order.
     pub outputs: Vec<ExplainedOutput>,
+    /// Why no rule matches such a packet, whatever its values: `ptp`, `link_local`; `null` where a rule could.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// The same in words.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// A rule that comes close to a packet.
@@ -168,8 +174,11 @@ pub struct Unmatched {
 pub struct UnmatchedFlow {
     /// The interface that it comes in on.
     pub interface: String,
-    /// VLAN ID of its tag; `null` for none.
+    /// VLAN ID of its tag, the outer one of several; `null` for none.
     pub vlan: Option<u16>,
+    /// VLAN ID of the second of several tags; `null` otherwise.
+    #[serde(default)]
+    pub inner_vlan: Option<u16>,
     /// Source address.
     pub source: Ipv4Addr,
     /// Group.
@@ -180,4 +189,10 @@ pub struct UnmatchedFlow {
     pub packets: u64,
     /// What the nearest rule lacks; `null` where none is near.
     pub near: Option<String>,
+    /// Why no rule matches it as it comes: `two_tags`, `tag_type`, `ptp`, `fragment`, `port_0`; `null` where a rule could.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// The same in words.
+    #[serde(default)]
+    pub reason: Option<String>,
 }

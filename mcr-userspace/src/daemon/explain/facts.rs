@@ -7,6 +7,7 @@ use mcr_common::counter::Verdict;
 use super::{
     super::{active::Reading, links::Link, passed::Rates, traffic},
     near::Arrived,
+    obstacle::Obstacle,
 };
 use crate::{
     control::protocol::{MembershipView, RuleState},
@@ -111,7 +112,7 @@ pub struct Stronger {
 pub struct Flow {
     /// The interface's name.
     pub interface: String,
-    /// VLAN ID of its tag.
+    /// VLAN ID of its tag, or of the outer tag.
     pub vlan: Option<u16>,
     /// Source address.
     pub source: Ipv4Addr,
@@ -121,6 +122,8 @@ pub struct Flow {
     pub port: Option<u16>,
     /// Why the program passed it on.
     pub verdict: Verdict,
+    /// Why no rule matches it as it comes.
+    pub obstacle: Option<Obstacle>,
     /// Whether its frames are for one Ethernet address.
     pub is_unicast: bool,
     /// How many came.
@@ -144,6 +147,7 @@ impl Flow {
             group: [239, 1, 1, 1].into(),
             port: Some(5001),
             verdict: Verdict::PassNoRule,
+            obstacle: None,
             is_unicast: false,
             packets: 400,
         }

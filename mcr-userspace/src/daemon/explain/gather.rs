@@ -164,6 +164,8 @@ impl State {
             near: near(self.set.iter().map(|rule| self.candidate(rule)), &arrived, rule.as_deref()),
             rule,
             outputs: outputs.unwrap_or_default(),
+            why: None,
+            reason: None,
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     facts::{Facts, Flow, Watched},
     judge::{Judged, ok, problem, rank, rate},
     near::{Lack, is_close, lacks},
+    obstacle::{Obstacle, beside},
     silence::stopped,
 };
 use crate::{
@@ -51,6 +52,10 @@ pub fn near(facts: &Facts, watched: &Watched) -> (Vec<Judged>, Vec<Judged>) {
     let matcher = &facts.rule.matcher;
     let mut near: Vec<(Beginning, Vec<Lack>, &Flow)> = Vec::new();
     for flow in watched.flows.iter().filter(|flow| flow.verdict != Verdict::PassFragment) {
+        if flow.obstacle.is_some_and(Obstacle::is_certain) {
+            near.extend(beside(matcher, flow).map(|lacks| (Beginning::Unknown, lacks, flow)));
+            continue;
+        }
         let lacks = lacks(matcher, &flow.arrived());
         // A prefix or any port fits many: then another group alone is no sign that this one was meant.
         let is_vague = lacks == [Lack::Group] && matcher.ports == Ports::Any;
@@ -64,7 +69,8 @@ pub fn near(facts: &Facts, watched: &Watched) -> (Vec<Judged>, Vec<Judged>) {
     near.sort_by_key(|(beginning, lacks, flow)| {
         (*beginning, lacks.contains(&Lack::Group), lacks.len(), u64::MAX - flow.packets)
     });
-    near.dedup_by(|b, a| a.1 == b.1 && (a.2.group, a.2.source, a.2.port) == (b.2.group, b.2.source, b.2.port));
+    let key = |flow: &Flow| (flow.group, flow.source, flow.port, flow.obstacle);
+    near.dedup_by(|b, a| a.1 == b.1 && key(a.2) == key(b.2));
     let judged = near.into_iter().take(MOST_NEAR).map(|(beginning, lacks, flow)| match beginning {
         Beginning::AnotherTime => {
             let came = format!("{} at {}", flow.arrived(), rate(flow.packets, watched));
@@ -82,6 +88,12 @@ fn near_miss(facts: &Facts, watched: &Watched, (beginning, lacks): (Beginning, &
     let (name, matcher) = (&facts.rule.name, &facts.rule.matcher);
     let came = format!("{} at {}", flow.arrived(), rate(flow.packets, watched));
     let judged = |text: String, fix| problem(rank::ARRIVAL, "arrival", &flow.interface, text, fix);
+    let wanted: Vec<String> = lacks.iter().map(|lack| lack.wanted(matcher)).collect();
+    let wanted = wanted.join(" and ");
+    if let Some(obstacle) = flow.obstacle.filter(|obstacle| obstacle.is_certain()) {
+        let also = if lacks.is_empty() { String::new() } else { format!("; the rule also wants {wanted}") };
+        return judged(format!("{came} {}{also}", obstacle.told(&flow.interface)), None);
+    }
     if flow.is_unicast && lacks.is_empty() {
         return judged(
             format!("{came} comes in frames for another host's Ethernet address, which no rule takes"),
@@ -94,13 +106,17 @@ fn near_miss(facts: &Facts, watched: &Watched, (beginning, lacks): (Beginning, &
     let flags: Option<Vec<String>> = lacks.iter().map(|lack| flag(*lack, matcher, flow)).collect();
     let flags = flags.filter(|_| is_accepted(facts.rule.clone(), lacks, flow));
     let fix = flags.map(|flags| format!("mcrctl rule set {} {}", quoted(name), flags.join(" ")));
+    let sender = match flow.obstacle {
+        Some(Obstacle::PortZero) => "; a rule can name no port 0: look at the sender",
+        _ => "",
+    };
     let Some(stopped) = stopped(facts) else {
-        let wanted: Vec<String> = lacks.iter().map(|lack| lack.wanted(matcher)).collect();
-        return judged(format!("{came} arrives, and the rule wants {}", wanted.join(" and ")), fix);
+        return judged(format!("{came} arrives, and the rule wants {wanted}{sender}"), fix);
     };
     let since = if beginning == Beginning::InItsPlace { "since then" } else { "now" };
     let changed: Vec<&str> = lacks.iter().map(|lack| changed(*lack)).collect();
-    judged(format!("{stopped}; {since} {came} arrives: the sender may have changed its {}", changed.join(" and ")), fix)
+    let changed = changed.join(" and ");
+    judged(format!("{stopped}; {since} {came} arrives: the sender may have changed its {changed}{sender}"), fix)
 }
 
 fn changed(lack: Lack) -> &'static str {

@@ -9,7 +9,7 @@ use mcr_common::{
     wire::{self, ipv4, udp},
 };
 
-use super::super::links::Link;
+use super::{super::links::Link, obstacle::Obstacle};
 use crate::{
     control::protocol::{ExplainedOutput, PacketSpec},
     forward::{
@@ -83,6 +83,16 @@ pub fn datagram(frame: &[u8]) -> Option<Datagram> {
         Parsed::Datagram(datagram) => Some(datagram),
         Parsed::Fragment(_) | Parsed::Other => None,
     }
+}
+
+/// Why a packet is never forwarded, whatever the rules: a word, and a sentence.
+pub fn never(spec: &PacketSpec) -> Option<(String, String)> {
+    if !wire::is_forwardable_group(spec.group.into()) {
+        let reason = "224.0.0.0/24 is link-local: such packets are never forwarded";
+        return Some(("link_local".to_owned(), reason.to_owned()));
+    }
+    let ptp = Some(Obstacle::Ptp(spec.port)).filter(|_| wire::PTP_PORTS.contains(&spec.port));
+    ptp.map(|ptp| (ptp.name().to_owned(), ptp.why()))
 }
 
 /// What each output of the rule that takes it does with the packet. `capacity`: bytes of the longest frame that the ingress takes.

@@ -12,6 +12,7 @@ use super::{
             traffic::Finding,
         },
         facts::{Flow, OutputFacts},
+        obstacle::Obstacle,
     },
     *,
 };
@@ -180,6 +181,34 @@ fn near_misses() {
     finds(&facts(), Some(&arriving(fragment)), "fragments of 239.1.1.1", None);
     let unicast = Flow { is_unicast: true, ..Flow::example() };
     finds(&facts(), Some(&arriving(unicast)), "another host's Ethernet address", None);
+    // What no rule matches as it comes stands before what has other values; of another group it says nothing of this rule.
+    let hidden = |obstacle| Flow { obstacle: Some(obstacle), ..Flow::example() };
+    let tags = hidden(Obstacle::Tags { count: 2, outer: 6, inner: 5 });
+    let both = Watched { flows: vec![Flow { port: Some(5002), ..Flow::example() }, tags.clone()], ..passing(0) };
+    finds(&facts(), Some(&both), "comes in with two VLAN tags (6, 5), and mcr matches at most one", None);
+    finds(&tagged, Some(&arriving(tags.clone())), "have the switch send it to eth0 without the outer tag", None);
+    let port = Flow { port: Some(5002), ..tags.clone() };
+    finds(&facts(), Some(&arriving(port)), "without the outer tag; the rule also wants port 5001", None);
+    let more = hidden(Obstacle::Tags { count: 3, outer: 6, inner: 5 });
+    finds(&facts(), Some(&arriving(more)), "three VLAN tags or more (6, 5)", None);
+    let foreign = hidden(Obstacle::TagType(0x9100));
+    finds(&facts(), Some(&arriving(foreign)), "a VLAN tag of type 0x9100", None);
+    let ptp = Flow { port: Some(319), ..hidden(Obstacle::Ptp(319)) };
+    finds(&facts(), Some(&arriving(ptp)), "is PTP (port 319), which mcr never forwards", None);
+    let any = Facts {
+        rule: Rule { matcher: Match { ports: Ports::Any, ..facts().rule.matcher }, ..facts().rule },
+        ..facts()
+    };
+    finds(
+        &any,
+        Some(&arriving(Flow { port: Some(320), ..hidden(Obstacle::Ptp(320)) })),
+        "let a sender of anything else use another port",
+        None,
+    );
+    let zero = Flow { port: Some(0), ..hidden(Obstacle::PortZero) };
+    finds(&facts(), Some(&arriving(zero)), "wants port 5001; a rule can name no port 0: look at the sender", None);
+    let other = Flow { group: [239, 1, 1, 2].into(), ..tags };
+    finds(&facts(), Some(&arriving(other)), "no packet of 239.1.1.1:5001 arrives on eth0", None);
     // Of two, the one of the rule's own group.
     let other = Flow { group: [239, 9, 9, 9].into(), packets: 9999, ..Flow::example() };
     let both = Watched { flows: vec![other, Flow { port: Some(5002), ..Flow::example() }], ..passing(0) };

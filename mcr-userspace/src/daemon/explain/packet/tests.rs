@@ -242,5 +242,9 @@ fn a_packet_that_cannot_be_is_refused() {
     assert!(frame(&PacketSpec { group: [10, 0, 0, 1].into(), ..plain.clone() }).is_err());
     let link_local = frame(&PacketSpec { group: [224, 0, 0, 5].into(), ..plain.clone() }).expect("a frame");
     assert_eq!(datagram(&link_local), None);
-    assert_eq!(datagram(&frame(&PacketSpec { port: 319, ..plain }).expect("a frame")), None);
+    assert_eq!(datagram(&frame(&PacketSpec { port: 319, ..plain.clone() }).expect("a frame")), None);
+    let why = |spec: &PacketSpec| never(spec).map(|(why, _)| why);
+    assert_eq!(why(&PacketSpec { group: [224, 0, 0, 5].into(), ..plain.clone() }).as_deref(), Some("link_local"));
+    assert_eq!(why(&PacketSpec { port: 319, ..plain.clone() }).as_deref(), Some("ptp"));
+    assert_eq!(why(&plain), None);
 }
