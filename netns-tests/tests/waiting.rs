@@ -150,6 +150,49 @@ fn cpu_time(daemon: &Daemon) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
+/// A rule waits for all interfaces that it names, and says so wherever it is spoken of; what has come is named no more.
+#[test]
+fn all_that_is_missing_is_named() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let outputs =
+        "{ interface = \"v8\" }, { interface = \"v2\" }, { interface = \"v8\", vlan = 7 }, { interface = \"v9\" }";
+    let file = |ingress: &str, outputs: &str| {
+        let matcher = format!("{{ interface = \"{ingress}\", group = \"239.1.1.1\", port = 5001 }}");
+        format!("[[rule]]\nname = \"feed\"\nmatch = {matcher}\noutput = [{outputs}]\n")
+    };
+    let daemon = Daemon::start(network.relay(), &file("v7", outputs), &[])?;
+    let says = "no interface v7, v8, v9";
+    ensure!(state(&daemon, "feed")? == format!("waiting: {says}"), "{}", state(&daemon, "feed")?);
+    ensure!(daemon.log().contains(&format!("rule feed waits: {says}")), "{}", daemon.log());
+    let listed: serde_json::Value = serde_json::from_str(&daemon.done(&["--json", "rule", "show", "feed"])?)?;
+    ensure!(listed["state_reason"] == says, "{listed}");
+    ensure!(daemon.done(&["status"])?.contains(&format!("waiting: {says}")));
+    let explained = daemon.ctl(&["explain", "feed"])?.exited(1)?;
+    let first = format!("feed is waiting: the rule waits: {says}\n");
+    ensure!(explained.stdout.starts_with(&first), "{}", explained.told());
+    network.relay().run("ip link add v8 type veth peer name w8")?;
+    until("v8 to be named no more", SOON, || {
+        Ok((state(&daemon, "feed")? == "waiting: no interface v7, v9").then_some(()))
+    })?;
+    network.relay().run("ip link add v7 type veth peer name w7")?;
+    until("the rule to forward", SOON, || Ok((!state(&daemon, "feed")?.starts_with("waiting")).then_some(())))?;
+    // None of its outputs is there any more, and then its ingress neither.
+    network.relay().run("ip link del v8")?;
+    network.relay().run("ip link del v2")?;
+    until("the outputs to be named", SOON, || {
+        Ok((state(&daemon, "feed")? == "waiting: no interface v8, v2, v9").then_some(()))
+    })?;
+    network.relay().run("ip link del v7")?;
+    until("all to be named", SOON, || {
+        Ok((state(&daemon, "feed")? == "waiting: no interface v7, v8, v2, v9").then_some(()))
+    })?;
+    let added = "rule add --name more --in v6 --group 239.1.1.2 --port 5001 --out v5 --out v1";
+    let refused = daemon.ctl(&added.split(' ').collect::<Vec<_>>())?.exited(1)?;
+    ensure!(refused.stderr.contains("no interface v6, v5") && refused.stderr.contains("--wait"), "{}", refused.told());
+    Ok(())
+}
+
 /// Tens of thousands of rules wait for one interface: they cost next to no CPU time, and all forward when it comes.
 #[test]
 fn thousands_wait_for_one_interface_at_no_cost() -> Result<()> {

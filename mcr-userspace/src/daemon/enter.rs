@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use super::{
-    interfaces::ABSENT,
+    interfaces::absentees,
     retire::Shared,
     standing::Standing,
     state::{Live, State},
@@ -213,20 +213,29 @@ pub(super) fn refusal(prepared: &Result<Vec<Obstacle>, Obstacle>, wait: bool) ->
     };
     obstacles.iter().find_map(|obstacle| match obstacle {
         Obstacle::Missing(_) | Obstacle::NoAddress(_) if wait => None,
-        Obstacle::Missing(what) => {
-            let meant = what.strip_prefix(ABSENT).and_then(alike);
-            let message = match meant {
-                None if what.contains(',') => format!("{what}; a rule has one ingress interface: add a rule for each"),
-                Some(meant) => format!("{what}; did you mean {meant}? (--wait lets the rule wait for it)"),
-                None => format!("{what}; add --wait to let the rule wait for it"),
-            };
-            Some((Missing, message))
-        }
+        Obstacle::Missing(what) => Some((Missing, missing(what))),
         Obstacle::NoAddress(what) => Some((Missing, format!("{what}; add --wait to let the rule wait for it"))),
         // It may pass: another program that holds an interface, frames that others have.
         Obstacle::Wrong(_) if wait && obstacle.may_pass() => None,
         Obstacle::Wrong(error) => Some((Unavailable, format!("{error:#}"))),
     })
+}
+
+/// What may have been meant by a name that no interface has.
+fn missing(what: &str) -> String {
+    let meant = absentees(what).find_map(|name| Some((name, alike(name)?)));
+    let is_one = absentees(what).count() == 1;
+    let them = if is_one { "it" } else { "them" };
+    match meant {
+        None if absentees(what).any(|name| name.contains(',')) => {
+            format!("{what}; a rule has one ingress interface: add a rule for each")
+        }
+        Some((_, meant)) if is_one => format!("{what}; did you mean {meant}? (--wait lets the rule wait for it)"),
+        Some((name, meant)) => {
+            format!("{what}; did you mean {meant} by {name}? (--wait lets the rule wait for them)")
+        }
+        None => format!("{what}; add --wait to let the rule wait for {them}"),
+    }
 }
 
 /// The answer while another client's reading or writing of the file does not end.

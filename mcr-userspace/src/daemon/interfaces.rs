@@ -211,11 +211,23 @@ fn counts(interface: &Interface, program: &Program) -> [u64; Verdict::COUNT] {
 }
 
 /// What [`absent`] begins with.
-pub const ABSENT: &str = "no interface ";
+const ABSENT: &str = "no interface ";
+/// Between the names of several; no interface's name has a blank.
+const AND: &str = ", ";
 
 /// Why a name has no interface, where there is none in the kernel either.
 pub fn absent(name: &str) -> String {
-    format!("{ABSENT}{name}")
+    all_absent(&[name])
+}
+
+/// The same of several names.
+pub fn all_absent(names: &[&str]) -> String {
+    format!("{ABSENT}{}", names.join(AND))
+}
+
+/// The names that [`all_absent`] tells of; none of any other reason.
+pub fn absentees(why: &str) -> impl Iterator<Item = &str> {
+    why.strip_prefix(ABSENT).into_iter().flat_map(|names| names.split(AND))
 }
 
 /// All names; their position is their interface's [`InterfaceId`], for as long as a rule knows it.

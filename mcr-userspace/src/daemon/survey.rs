@@ -8,7 +8,7 @@ use super::{
     budget::{Known, enough_for},
     fit::Plan,
     fleet::Fleet,
-    interfaces::{Role, absent},
+    interfaces::{Role, absent, all_absent},
     modes::NotGranted,
     retry::{MayPass, may_pass},
     signals::go_on,
@@ -20,7 +20,7 @@ use crate::{config::Mode, kernel::nic::Nic, rules::rule::Rule};
 /// Why a rule cannot forward now.
 #[derive(Debug)]
 pub enum Obstacle {
-    /// An interface that may come.
+    /// Interfaces that may come.
     Missing(String),
     /// An address, which another interface may have to get: of a VLAN.
     NoAddress(String),
@@ -105,6 +105,17 @@ impl Seen {
         Ok(nic)
     }
 
+    /// All interfaces that a rule names and nobody has; `first` is the reason where all of them have come by now.
+    fn missing(&mut self, rule: &Rule, first: String) -> Obstacle {
+        let mut names: Vec<&str> = Vec::new();
+        for name in rule.interfaces() {
+            if !names.contains(&name) && matches!(self.look(name), Ok(None)) {
+                names.push(name);
+            }
+        }
+        Obstacle::Missing(if names.is_empty() { first } else { all_absent(&names) })
+    }
+
     /// Asks for an interface's sockets, unless that has been refused before.
     fn ensure(&mut self, nic: &Nic, role: Role, ensure: impl FnOnce() -> anyhow::Result<()>) -> Result<(), Obstacle> {
         let key = (nic.name.clone(), role == Role::Ingress);
@@ -121,6 +132,13 @@ impl Seen {
 impl State {
     /// What there is for `rule` on this machine: its interfaces as they are, and what outputs lack; or why it cannot forward at all.
     pub fn survey(&self, rule: &Rule, seen: &mut Seen) -> Result<Survey, Obstacle> {
+        self.find(rule, seen).map_err(|obstacle| match obstacle {
+            Obstacle::Missing(first) => seen.missing(rule, first),
+            other => other,
+        })
+    }
+
+    fn find(&self, rule: &Rule, seen: &mut Seen) -> Result<Survey, Obstacle> {
         let mode = |name: &str| self.options.mode(name);
         let name = &rule.matcher.interface;
         let ingress = seen.nic(name)?;

@@ -164,15 +164,22 @@ impl Model {
 
     /// What a rule is doing once all is noticed.
     pub fn state(&self, rule: &Rule) -> State {
+        let mut missing = Vec::new();
+        for interface in std::iter::once(rule.ingress).chain(rule.outputs.iter().map(|output| output.interface)) {
+            if self.by_name(interface).is_none() && !missing.contains(&name(interface)) {
+                missing.push(name(interface));
+            }
+        }
+        let all_missing = format!("no interface {}", missing.join(", "));
         if self.by_name(rule.ingress).is_none() {
-            return State::Waits(format!("no interface {}", name(rule.ingress)));
+            return State::Waits(all_missing);
         }
         let lacks: Vec<String> = rule.outputs.iter().filter_map(|output| self.lack(output)).collect();
         if lacks.len() < rule.outputs.len() {
             return State::Active;
         }
         match rule.outputs.iter().all(|output| self.by_name(output.interface).is_none()) {
-            true => State::Waits(lacks[0].clone()),
+            true => State::Waits(all_missing),
             false => State::Either,
         }
     }

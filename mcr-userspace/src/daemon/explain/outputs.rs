@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcr_common::counter::OutputDrop;
 
 use super::{
-    super::{interfaces::absent, sources::NO_ADDRESS, traffic::Finding},
+    super::{interfaces::absentees, sources::NO_ADDRESS, traffic::Finding},
     cause::repaired_output,
     facts::{Facts, InterfaceFacts, OutputFacts, Watched},
     judge::{Judged, command_in, link, ok, problem, rank, rate},
@@ -37,9 +37,8 @@ fn one(facts: &Facts, watched: Option<&Watched>, at: usize, output: &OutputFacts
     let mut linked = link(rank::OUTPUT, "output", &output.interface, &format!("{label} sends nothing"));
     linked.finding.place.clone_from(label);
     if let Some(now) = &output.interface.renamed {
-        let (text, fix) = to_new_name(facts, at, now);
-        linked.finding.text += &text;
-        linked.finding.fix = Some(fix);
+        linked.finding.text += &format!("; it is called {now} now");
+        linked.finding.fix = Some(to_new_name(facts, at, now));
     }
     if linked.rank == rank::OUTPUT {
         return vec![linked];
@@ -91,18 +90,24 @@ fn address(facts: &Facts, at: usize, output: &OutputFacts) -> (String, String) {
 
 /// What a rule lacks that waits for an interface which was renamed, and the command that names it as it is now.
 pub fn renamed(facts: &Facts, why: &str) -> Option<(String, String)> {
-    let waits_for = |interface: &InterfaceFacts| why == absent(&interface.name);
+    let is_one = absentees(why).count() == 1;
+    let called = |name: &str, now: &str| format!("; {} is called {now} now", if is_one { "it" } else { name });
+    let waits_for = |interface: &InterfaceFacts| absentees(why).any(|name| name == interface.name);
     if let Some(now) = facts.ingress.renamed.as_ref().filter(|_| waits_for(&facts.ingress)) {
         let fix = format!("mcrctl rule set {} --in {}", quoted(&facts.rule.name), quoted(now));
-        return Some((format!("; it is called {now} now"), fix));
+        return Some((called(&facts.ingress.name, now), fix));
     }
     let outputs = facts.outputs.iter().enumerate().filter(|(_, output)| waits_for(&output.interface));
-    outputs.filter_map(|(at, output)| Some(to_new_name(facts, at, output.interface.renamed.as_ref()?))).next()
+    outputs
+        .filter_map(|(at, output)| {
+            let now = output.interface.renamed.as_ref()?;
+            Some((called(&output.interface.name, now), to_new_name(facts, at, now)))
+        })
+        .next()
 }
 
-fn to_new_name(facts: &Facts, at: usize, now: &str) -> (String, String) {
-    let fix = set_output(&facts.rule, at, |output| now.clone_into(&mut output.interface));
-    (format!("; it is called {now} now"), fix)
+fn to_new_name(facts: &Facts, at: usize, now: &str) -> String {
+    set_output(&facts.rule, at, |output| now.clone_into(&mut output.interface))
 }
 
 /// The command for a rule that waits for the address of an output.

@@ -377,6 +377,8 @@ fn names_and_addresses_that_were_lost() {
     egress.outputs[1].interface = gone("eth2", "wan 0");
     let fix = "mcrctl rule set feed --out eth1 --out 'wan 0'";
     finds(&egress, None, "it is called wan 0 now", Some(fix));
+    let more = Facts { waiting: Some("no interface eth0, eth2".into()), ..egress.clone() };
+    finds(&more, None, "no interface eth0, eth2; eth2 is called wan 0 now", Some(fix));
     finds(&Facts { waiting: Some("no frames".into()), ..egress.clone() }, None, "no frames", None);
     let beside = Facts { state: RuleState::Degraded, waiting: None, ..egress };
     finds(&beside, Some(&passing(400)), "output 2 (eth2) sends nothing; it is called wan 0 now", Some(fix));
