@@ -7,9 +7,8 @@ use mcr_common::flow::Datagram;
 use super::{
     super::{interfaces::Place, links::Link, passed::Rates, report, sockets, standing::output_name, state::State},
     facts::{Facts, Flow, InterfaceFacts, OutputFacts, Stronger},
-    near::{Arrived, is_close, lacks, overlap, rank, wants},
+    near::{Arrived, Candidate, Close, Readiness, close, is_close, lacks, nearer, overlap, rank, wants},
     packet::{self, Egress},
-    unmatched::{Candidate, Readiness},
 };
 use crate::{
     control::protocol::{NearView, PacketExplained, PacketSpec},
@@ -161,7 +160,7 @@ impl State {
         });
         let rule = active.map(|active| active.rule.name.clone());
         PacketExplained {
-            near: near(self.set.iter().map(|rule| self.candidate(rule)), &arrived, rule.as_deref()),
+            near: near(&self.candidates(), &arrived, rule.as_deref()),
             rule,
             outputs: outputs.unwrap_or_default(),
             why: None,
@@ -184,22 +183,18 @@ impl State {
 }
 
 /// Rules other than `winner` that come close, the closest first.
-fn near(candidates: impl Iterator<Item = Candidate>, arrived: &Arrived<'_>, winner: Option<&str>) -> Vec<NearView> {
-    let mut near: Vec<_> = candidates
-        .filter(|candidate| Some(candidate.name.as_str()) != winner)
-        .map(|candidate| (lacks(&candidate.matcher, arrived), candidate))
-        .filter(|(lacks, _)| is_close(lacks))
-        .collect();
-    near.sort_by_cached_key(|(lacks, candidate)| (lacks.clone(), rank(&candidate.matcher), candidate.name.clone()));
-    near.sort_by_key(|(lacks, _)| lacks.len());
-    let view = |(lacks, candidate): (Vec<super::near::Lack>, Candidate)| {
+fn near(candidates: &[Candidate], arrived: &Arrived<'_>, winner: Option<&str>) -> Vec<NearView> {
+    let others = candidates.iter().filter(|candidate| Some(candidate.name.as_str()) != winner);
+    let mut near: Vec<Close<'_>> = close(others, arrived).collect();
+    near.sort_by(nearer);
+    let view = |(lacks, candidate): Close<'_>| {
         let Candidate { name, matcher, readiness } = candidate;
         let mut words: Vec<&str> = lacks.iter().map(|lack| lack.name()).collect();
         let mut text = match lacks.is_empty() {
             true => format!("{name} matches too"),
-            false => wants(&name, &matcher, &lacks),
+            false => wants(name, matcher, &lacks),
         };
-        match (&readiness, winner) {
+        match (readiness, winner) {
             (Readiness::Disabled, _) => {
                 words.push("enabled");
                 text += ", and is switched off";
@@ -214,7 +209,7 @@ fn near(candidates: impl Iterator<Item = Candidate>, arrived: &Arrived<'_>, winn
             }
             (Readiness::Ready, _) => {}
         }
-        NearView { rule: name, lacks: words.join(","), text }
+        NearView { rule: name.clone(), lacks: words.join(","), text }
     };
     near.into_iter().take(MOST_NEAR).map(view).collect()
 }

@@ -1,8 +1,33 @@
 //! How far a packet is from a rule. Pure.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{cmp::Ordering, fmt, net::Ipv4Addr};
 
-use crate::rules::rule::{Match, Ports, Prefix};
+use crate::rules::{
+    order::natural,
+    rule::{Match, Ports, Prefix},
+};
+
+/// A rule that a packet may be near to.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// What it matches.
+    pub matcher: Match,
+    /// Whether it matches now.
+    pub readiness: Readiness,
+}
+
+/// Whether a rule is in the kernel's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is.
+    Ready,
+    /// It is switched off.
+    Disabled,
+    /// It waits, for this.
+    Waiting(String),
+}
 
 /// A packet, as rules see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +102,27 @@ pub fn lacks(matcher: &Match, packet: &Arrived<'_>) -> Vec<Lack> {
 /// Whether so little is wrong that a person may have meant the packet: one field, or two of a packet of the rule's own group.
 pub fn is_close(lacks: &[Lack]) -> bool {
     lacks.len() <= 1 || lacks.len() == 2 && !lacks.contains(&Lack::Group)
+}
+
+/// A rule that comes close to a packet, and what it wants that the packet has not.
+pub type Close<'a> = (Vec<Lack>, &'a Candidate);
+
+/// The rules that come close to `packet`.
+pub fn close<'a>(
+    candidates: impl IntoIterator<Item = &'a Candidate>,
+    packet: &Arrived<'_>,
+) -> impl Iterator<Item = Close<'a>> {
+    let close = candidates.into_iter().map(|candidate| (lacks(&candidate.matcher, packet), candidate));
+    close.filter(|(lacks, _)| is_close(lacks))
+}
+
+/// The nearer rule first: that whose group contains the packet's; of these the longest group prefix, what lacks least, the most specific, and
+/// then by name.
+pub fn nearer((a_lacks, a): &Close<'_>, (b_lacks, b): &Close<'_>) -> Ordering {
+    let key = |lacks: &[Lack], matcher: &Match| {
+        (lacks.contains(&Lack::Group), 32 - matcher.group.length, lacks.len(), rank(matcher))
+    };
+    key(a_lacks, &a.matcher).cmp(&key(b_lacks, &b.matcher)).then_with(|| natural(&a.name, &b.name))
 }
 
 /// How specific a match is, as the lookup ranks them: less is more specific.
@@ -156,6 +202,40 @@ mod tests {
     fn closeness() {
         assert!(is_close(&[]) && is_close(&[Lack::Group]) && is_close(&[Lack::Port, Lack::Vlan]));
         assert!(!is_close(&[Lack::Group, Lack::Port]) && !is_close(&[Lack::Interface, Lack::Port, Lack::Vlan]));
+    }
+
+    #[test]
+    fn the_nearest_comes_first() {
+        let group = |length| Prefix { address: [239, 1, 1, 1].into(), length };
+        let rule = |name: &str, group, ports, vlan| Candidate {
+            name: name.into(),
+            matcher: Match { group, ports: Ports::Exact(ports), vlan, ..matcher() },
+            readiness: Readiness::Ready,
+        };
+        let source = |name: &str| {
+            let mut candidate = rule(name, group(16), 5001, None);
+            candidate.matcher.source = Prefix::host([10, 0, 0, 6].into());
+            candidate
+        };
+        // In the order that is wanted.
+        let wanted = [
+            rule("z-two-lacks", group(32), 5002, None),
+            rule("y-one-lack", group(24), 5001, None),
+            rule("y-two-lacks", group(24), 5002, None),
+            rule("x-9", group(16), 5002, Some(100)),
+            rule("x-10", group(16), 5002, Some(100)),
+            source("w-two-lacks"),
+            rule("a-other-group", Prefix::host([239, 1, 1, 2].into()), 5001, Some(100)),
+        ];
+        let backwards: Vec<&Candidate> = wanted.iter().rev().collect();
+        let mut near: Vec<Close<'_>> = close(backwards, &PACKET).collect();
+        near.sort_by(nearer);
+        let names: Vec<&str> = near.iter().map(|(_, candidate)| candidate.name.as_str()).collect();
+        assert_eq!(names, wanted.iter().map(|candidate| candidate.name.as_str()).collect::<Vec<_>>());
+        assert_eq!(
+            near.iter().min_by(|a, b| nearer(a, b)).map(|(_, candidate)| &candidate.name),
+            Some(&wanted[0].name)
+        );
     }
 
     #[test]

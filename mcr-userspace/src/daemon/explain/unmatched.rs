@@ -4,32 +4,10 @@ use mcr_common::{counter::Verdict, flow::Vlan, unmatched::UnmatchedKey};
 
 use super::{
     facts::Flow,
-    near::{Lack, is_close, lacks, rank, wants},
+    near::{Candidate, Readiness, close, nearer, wants},
     obstacle::Obstacle,
 };
-use crate::{control::protocol::UnmatchedFlow, kernel::unmatched::Flows, rules::rule::Match};
-
-/// A rule that a packet may be near to.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Its name.
-    pub name: String,
-    /// What it matches.
-    pub matcher: Match,
-    /// Whether it matches now.
-    pub readiness: Readiness,
-}
-
-/// Whether a rule is in the kernel's table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// It is.
-    Ready,
-    /// It is switched off.
-    Disabled,
-    /// It waits, for this.
-    Waiting(String),
-}
+use crate::{control::protocol::UnmatchedFlow, kernel::unmatched::Flows};
 
 /// The flows of interfaces that have a name here.
 pub fn flows(recorded: &Flows, names: &[(u32, String)]) -> Vec<Flow> {
@@ -71,15 +49,7 @@ pub fn view(flow: Flow, candidates: &[Candidate]) -> UnmatchedFlow {
 }
 
 fn nearest(flow: &Flow, candidates: &[Candidate]) -> Option<String> {
-    let arrived = flow.arrived();
-    let close = candidates.iter().filter_map(|candidate| {
-        let lacks = lacks(&candidate.matcher, &arrived);
-        is_close(&lacks).then_some((lacks, candidate))
-    });
-    // Of the flow's own group first, then what lacks least, then the most specific.
-    let (lacks, candidate) = close.min_by_key(|(lacks, candidate)| {
-        (lacks.contains(&Lack::Group), lacks.len(), rank(&candidate.matcher), &candidate.name)
-    })?;
+    let (lacks, candidate) = close(candidates, &flow.arrived()).min_by(nearer)?;
     let name = &candidate.name;
     let not_matched = flow.obstacle.and_then(Obstacle::not_matched);
     Some(match (&candidate.readiness, flow.verdict) {
@@ -97,7 +67,7 @@ fn nearest(flow: &Flow, candidates: &[Candidate]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::rule::{Ports, Prefix};
+    use crate::rules::rule::{Match, Ports, Prefix};
 
     fn candidate(name: &str, vlan: Option<u16>, source: Prefix) -> Candidate {
         let group = Prefix::host([239, 1, 1, 1].into());
