@@ -105,7 +105,7 @@ pub fn igmp_queries(interface: &Interface, host: &Host) -> Option<Finding> {
             true => Finding::ok(
                 id,
                 format!(
-                    "no IGMP query has come in on {on} for {silent:.0} s, and mcrd repeats its memberships (rejoin)"
+                    "no querier is needed: mcrd repeats its memberships on {on} (rejoin); no IGMP query has come in for {silent:.0} s"
                 ),
             ),
             false if silent < INTERVAL => Finding::not_checked(
@@ -117,29 +117,36 @@ pub fn igmp_queries(interface: &Interface, host: &Host) -> Option<Finding> {
             false => Finding::note(
                 id,
                 format!(
-                    "no IGMP query has come in on {on} for {silent:.0} s: a switch that snoops ends the streams unless a querier asks; have a router or switch do so, or set rejoin = \"30s\" for {} in mcrd's file",
+                    "no querier is needed on {on} unless a switch on the way snoops IGMP, and none asks (no query for {silent:.0} s); if such a switch ends the streams, have a router or switch ask, or set rejoin = \"30s\" for {} in mcrd's file",
                     interface.nic.name
                 ),
             ),
         });
     };
     if *answered {
-        return Some(Finding::ok(id, format!("{from} asks on {on}, last {seen:.0} s ago, and the host hears it")));
+        return Some(Finding::ok(
+            id,
+            format!("IGMP queries arrive: {from} asks on {on}, last {seen:.0} s ago, and the host hears it"),
+        ));
     }
     let judgement = judge(&host.firewall, Kind::Query, on);
-    let found = format!(
-        "the IGMP queries of {from}, last {seen:.0} s ago, come in on {on} and do not reach the host, which answers none"
-    );
+    let come = format!("the IGMP queries of {from}, last {seen:.0} s ago, come in on {on} and do not reach the host");
+    let found = match repeats {
+        true => format!("no querier is needed: mcrd repeats its memberships on {on} (rejoin), although {come}"),
+        false => format!("{come}, which answers none"),
+    };
     let severity = |found: String| if repeats { Finding::note(id, found) } else { Finding::problem(id, found) };
     let places = if judgement.drops.is_empty() { &judgement.may } else { &judgement.drops };
     if let Some((names, fix)) = all(places) {
         return Some(severity(format!("{found}: {names} drops them")).fix(fix));
     }
     if let Some(bridge) = &interface.master {
-        return Some(severity(format!(
-            "{found}: it is a port of {bridge}, which takes them; set rejoin = \"30s\" for {} in mcrd's file, or match on {bridge}",
-            interface.nic.name
-        )));
+        let name = &interface.nic.name;
+        let remedy = match repeats {
+            true => String::new(),
+            false => format!("; set rejoin = \"30s\" for {name} in mcrd's file, or match on {bridge}"),
+        };
+        return Some(severity(format!("{found}: {on} is a port of {bridge}, which takes them{remedy}")));
     }
     Some(match interface.rp_filter {
         Some(1..) => severity(format!(

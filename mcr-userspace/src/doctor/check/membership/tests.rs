@@ -78,4 +78,14 @@ fn who_asks_and_who_hears() {
     let port = deaf(Interface { master: Some("br0".into()), ..interface() });
     assert!(port.found.contains("a port of br0") && port.severity == Problem, "{port:?}");
     assert!(deaf(interface()).found.contains("was not found"));
+    // `explain` shows what is no problem as ok: its text says first that all is well.
+    let begins = |host: Host, text: &str| {
+        let finding = igmp_queries(&interface(), &host).expect("judged");
+        assert!(finding.found.starts_with(text), "{finding:?}");
+    };
+    begins(asked(Some(3.0), true, None), "IGMP queries arrive: 10.1.0.254 asks on eth0");
+    begins(asked(None, true, None), "no querier is needed on eth0 unless a switch on the way snoops IGMP");
+    for host in [asked(None, true, Some(30.0)), asked(Some(3.0), false, Some(30.0))] {
+        begins(host, "no querier is needed: mcrd repeats its memberships on eth0 (rejoin)");
+    }
 }
