@@ -101,8 +101,7 @@ pub(super) fn answer(
 }
 
 fn complete(explained: &mut RuleExplained, interface: &str, socket: &Path) {
-    let silence = |finding: &RuleFinding| finding.is_problem() && finding.check == "arrival" && finding.fix.is_none();
-    let is_silent = explained.findings.iter().any(silence);
+    let is_silent = explained.silent;
     merge(&mut explained.findings, doctor::hearing(interface, socket, is_silent), is_silent);
 }
 
@@ -119,7 +118,7 @@ fn merge(findings: &mut Vec<RuleFinding>, more: Vec<RuleFinding>, is_silent: boo
 
 /// The cause and its fix in the first line; then each check.
 pub(super) fn rule_text(explained: &RuleExplained, out: &mut dyn Write) -> io::Result<()> {
-    let RuleExplained { rule, state, findings } = explained;
+    let RuleExplained { rule, state, findings, .. } = explained;
     match findings.first().filter(|first| first.result == CheckResult::Problem) {
         Some(first) => {
             let fix = first.fix.as_ref().map(|fix| format!("; fix: {fix}")).unwrap_or_default();

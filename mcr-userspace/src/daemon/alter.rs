@@ -6,7 +6,7 @@ use super::{
     enter::{Entered, in_use},
     retire::Shared,
     state::State,
-    survey::Seen,
+    survey::{Seen, read_nic},
 };
 use crate::{
     control::{
@@ -175,16 +175,17 @@ impl Shared {
 }
 
 impl State {
-    /// Whether a rule that becomes `whole` waits for nothing that it did not wait for before.
+    /// Whether a rule that becomes `whole` waits for no interface that it did not wait for before.
     fn waits_alike(&self, old: &Rule, whole: &RuleSpec) -> bool {
         let is_known = |name: &str| old.names(name);
-        let names_new =
-            !is_known(&whole.matcher.interface) || whole.output.iter().any(|output| !is_known(&output.interface));
+        let named =
+            std::iter::once(&whole.matcher.interface).chain(whole.output.iter().map(|output| &output.interface));
+        let names_missing = named.filter(|name| !is_known(name)).any(|name| read_nic(name).is_err());
         let lacks = || match self.survey(old, &mut Seen::default()) {
             Ok(survey) => !survey.lacking.is_empty(),
             Err(_) => true,
         };
-        !names_new && lacks()
+        !names_missing && lacks()
     }
 
     /// Makes these rules what they were; others may have changed meanwhile, and then a rule stays as it is.

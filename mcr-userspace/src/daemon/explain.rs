@@ -71,8 +71,12 @@ impl Shared {
         let flows = recording.flows();
         drop(recording);
         let (after, names) = {
-            let state = self.lock();
-            (state.facts(name), state.ingress_names())
+            let mut state = self.lock();
+            let mut after = state.facts(name);
+            if let Some(after) = &mut after {
+                after.own_host = state.own_host_of(&after.rule);
+            }
+            (after, state.ingress_names())
         };
         let Some(after) = after else { return no_rule(name) };
         let mut flows = match flows {

@@ -217,6 +217,14 @@ impl Members {
         views
     }
 
+    /// The memberships that serve a rule: those of other sources of its group do not.
+    pub fn needed_by(&self, matcher: &Match) -> Vec<MembershipView> {
+        let source = (matcher.source.length == 32).then_some(matcher.source.address);
+        let mut views = self.view_of([matcher]);
+        views.retain(|view| view.group.is_none() || view.source == source);
+        views
+    }
+
     /// What users should know of what a rule needs.
     pub fn warning(&self, matcher: &Match, how: config::Membership) -> Option<String> {
         self.unjoined(matcher, how).or_else(|| self.deaf(matcher, how))

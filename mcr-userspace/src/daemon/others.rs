@@ -117,6 +117,12 @@ impl State {
         all
     }
 
+    /// Those that a rule does not serve.
+    pub fn own_host_of(&mut self, rule: &Rule) -> Vec<OwnHostView> {
+        self.others.look();
+        self.not_served_now(rule)
+    }
+
     /// Those that rules which forward do not serve.
     pub fn own_host(&mut self) -> Vec<OwnHostView> {
         self.others.look();

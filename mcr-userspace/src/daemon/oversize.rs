@@ -26,8 +26,8 @@ impl State {
     }
 }
 
-/// What helps on this interface.
-fn remedy(interface: &Interface) -> String {
+/// What helps on this interface, to be put behind what is said.
+pub fn remedy(interface: &Interface) -> String {
     let (name, capacity) = (&interface.nic.name, interface.facts.capacity);
     // A frame's length is that of the packets, less the room before them.
     let largest = largest_mtu(capacity + mcr_common::limits::XDP_HEADROOM);

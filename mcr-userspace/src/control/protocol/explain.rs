@@ -112,6 +112,9 @@ pub struct RuleExplained {
     pub state: RuleState,
     /// Problems first, the cause before what follows from it; then what is in order, from the wire to the outputs.
     pub findings: Vec<RuleFinding>,
+    /// Whether nothing arrives that the rule could want: then the way to this host is asked about too. In JSON only where it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
 }
 
 /// One check of a rule.

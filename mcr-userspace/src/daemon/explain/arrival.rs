@@ -8,7 +8,7 @@ use super::{
     super::traffic::Finding,
     cause::repaired_rule,
     facts::{Facts, Flow, Watched},
-    judge::{Judged, ok, problem, rank, rate},
+    judge::{Judged, command_in, ok, problem, rank, rate},
     miss::near,
     near::lacks,
     silence::{nothing, stopped, time},
@@ -93,8 +93,15 @@ fn losses(facts: &Facts, watched: &Watched) -> Vec<Judged> {
         }
         let count = match dropped(*reason) {
             0 => "the last packets are".to_owned(),
-            count => format!("{} of {} packets are", count, watched.added.matched_packets),
+            // What waited in the ring came before the watch began.
+            count if count > watched.added.matched_packets => format!("{count} packets are"),
+            count => format!("{count} of {} packets are", watched.added.matched_packets),
         };
+        if *reason == RuleDrop::Oversize {
+            let remedy = &facts.ingress.oversize;
+            let text = format!("{count} dropped ({}): they are longer than a frame takes{remedy}", reason.name());
+            return problem(rank::LOSS, "worker", interface, text, command_in(remedy));
+        }
         let text = format!("{count} dropped ({}): {}", reason.name(), why(*reason));
         problem(rank::LOSS, "worker", interface, text, None)
     });
@@ -114,9 +121,7 @@ fn why(reason: RuleDrop) -> &'static str {
         RuleDrop::Malformed => {
             "the IPv4 header checksum or a length is wrong; the sender, or a device on the way, damages them"
         }
-        RuleDrop::Oversize => {
-            "they are longer than a frame, or merged in a way that cannot be split; see `mcrctl doctor` on gro and lro"
-        }
+        RuleDrop::Oversize => "they are longer than a frame takes",
         RuleDrop::MartianSource => {
             "their source is an address that no datagram on a network may come from; fix the sender's address"
         }

@@ -10,7 +10,7 @@ use super::{
     obstacle::Obstacle,
 };
 use crate::{
-    control::protocol::{MembershipView, RuleState},
+    control::protocol::{MembershipView, OwnHostView, RuleState},
     rules::rule::Rule,
 };
 
@@ -45,6 +45,8 @@ pub struct Facts {
     pub findings: Vec<traffic::Finding>,
     /// Since the last of those seconds began.
     pub age: Duration,
+    /// Senders and receivers on this host that the rule does not serve.
+    pub own_host: Vec<OwnHostView>,
     /// Rules that take packets which this one would take.
     pub stronger: Vec<Stronger>,
 }
@@ -81,6 +83,8 @@ pub struct InterfaceFacts {
     pub xsk: String,
     /// What is wrong with its zero-copy mode.
     pub fault: Option<String>,
+    /// What helps against packets that are longer than its frames.
+    pub oversize: String,
 }
 
 /// An output of the rule.

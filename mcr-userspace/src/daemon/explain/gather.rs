@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use mcr_common::flow::Datagram;
 
 use super::{
-    super::{interfaces::Place, links::Link, passed::Rates, report, sockets, standing::output_name, state::State},
+    super::{
+        interfaces::Place, links::Link, oversize, passed::Rates, report, sockets, standing::output_name, state::State,
+    },
     facts::{Facts, Flow, InterfaceFacts, OutputFacts, Stronger},
     near::{Arrived, Candidate, Close, Readiness, close, is_close, lacks, nearer, overlap, rank, wants},
     packet::{self, Egress},
@@ -47,12 +49,13 @@ impl State {
             pace: live.map_or(0, |live| live.traffic.pace()),
             ingress: self.interface_facts(&rule.matcher.interface),
             outputs,
-            memberships: self.members.view_of([&rule.matcher]),
+            memberships: self.members.needed_by(&rule.matcher),
             unjoined: self.members.unjoined(&rule.matcher, how),
             deaf: self.members.deaf(&rule.matcher, how),
             reading: self.reading(&rule),
             findings: live.map(|live| live.traffic.findings().to_vec()).unwrap_or_default(),
             age: live.map_or(Duration::ZERO, |live| live.traffic.age(Instant::now())),
+            own_host: Vec::new(),
             stronger: self.stronger(&rule),
             rule,
         })
@@ -84,6 +87,7 @@ impl State {
             xdp: there.map(|interface| interface.attachment.to_string()).unwrap_or_default(),
             xsk: there.map_or("none", report::xsk).to_owned(),
             fault: there.and_then(|interface| Some(interface.scrutiny.finding?.why().to_owned())),
+            oversize: there.map(oversize::remedy).unwrap_or_default(),
         }
     }
 

@@ -38,8 +38,10 @@ pub mod rank {
     pub const OUTPUT: u8 = 4;
     /// Packets are lost on their way.
     pub const LOSS: u8 = 5;
+    /// A sender or receiver on this host, which mcr does not serve.
+    pub const OWN_HOST: u8 = 6;
     /// No packet arrives at all.
-    pub const SILENCE: u8 = 6;
+    pub const SILENCE: u8 = 7;
 }
 
 /// In order.
@@ -73,11 +75,14 @@ pub fn judge(facts: &Facts, watched: Option<&Watched>) -> RuleExplained {
             judged.extend(arrival::judge(facts, watched));
         }
         judged.extend(outputs::judge(facts, watched));
+        let own_host = facts.own_host.iter();
+        judged.extend(own_host.map(|own| problem(rank::OWN_HOST, "own-host", &own.interface, own.text.as_str(), None)));
     }
     // Stable: from the wire to the outputs among equals.
     judged.sort_by_key(|judged| judged.rank);
+    let silent = judged.iter().any(|judged| judged.rank == rank::SILENCE);
     let findings = judged.into_iter().map(|judged| judged.finding).collect();
-    RuleExplained { rule: facts.rule.name.clone(), state: facts.state, findings }
+    RuleExplained { rule: facts.rule.name.clone(), state: facts.state, findings, silent }
 }
 
 fn rule(facts: &Facts) -> Judged {
@@ -156,7 +161,8 @@ fn joined(facts: &Facts, watched: Option<&Watched>) -> Judged {
     let failed = facts.memberships.iter().find(|view| view.state.starts_with("failed"));
     if let Some(view) = failed {
         let group = view.group.map_or("every group".to_owned(), |group| group.to_string());
-        let text = format!("the host could not join {group} on {interface}: {}", view.state);
+        let why = view.state.strip_prefix("failed: ").unwrap_or(&view.state);
+        let text = format!("the host could not join {group} on {interface}: {why}");
         return problem(rank::MEMBERSHIP, "membership", interface, text, command_in(&view.state));
     }
     let text = match facts.memberships.first() {

@@ -93,17 +93,25 @@ pub fn renamed(facts: &Facts, why: &str) -> Option<(String, String)> {
     let is_one = absentees(why).count() == 1;
     let called = |name: &str, now: &str| format!("; {} is called {now} now", if is_one { "it" } else { name });
     let waits_for = |interface: &InterfaceFacts| absentees(why).any(|name| name == interface.name);
-    if let Some(now) = facts.ingress.renamed.as_ref().filter(|_| waits_for(&facts.ingress)) {
-        let fix = format!("mcrctl rule set {} --in {}", quoted(&facts.rule.name), quoted(now));
-        return Some((called(&facts.ingress.name, now), fix));
+    let new_name = |interface: &InterfaceFacts| interface.renamed.clone().filter(|_| waits_for(interface));
+    let ingress = new_name(&facts.ingress);
+    let mut outputs = facts.rule.outputs.clone();
+    let mut texts: Vec<String> = ingress.iter().map(|now| called(&facts.ingress.name, now)).collect();
+    let mut words: Vec<String> = ingress.iter().map(|now| format!(" --in {}", quoted(now))).collect();
+    for (output, facts) in outputs.iter_mut().zip(&facts.outputs) {
+        if let Some(now) = new_name(&facts.interface) {
+            texts.push(called(&facts.interface.name, &now));
+            output.interface = now;
+        }
     }
-    let outputs = facts.outputs.iter().enumerate().filter(|(_, output)| waits_for(&output.interface));
-    outputs
-        .filter_map(|(at, output)| {
-            let now = output.interface.renamed.as_ref()?;
-            Some((called(&output.interface.name, now), to_new_name(facts, at, now)))
-        })
-        .next()
+    if outputs != facts.rule.outputs {
+        words.push(format!(" {}", out_words(&outputs)));
+    }
+    texts.dedup();
+    (!texts.is_empty()).then(|| {
+        let fix = format!("mcrctl rule set {}{}", quoted(&facts.rule.name), words.concat());
+        (texts.concat(), fix)
+    })
 }
 
 fn to_new_name(facts: &Facts, at: usize, now: &str) -> String {
@@ -166,8 +174,13 @@ fn set_output(rule: &Rule, at: usize, change: impl FnOnce(&mut Output)) -> Strin
     if let Some(output) = outputs.get_mut(at) {
         change(output);
     }
+    format!("mcrctl rule set {} {}", quoted(&rule.name), out_words(&outputs))
+}
+
+/// `--out` of each.
+fn out_words(outputs: &[Output]) -> String {
     let words: Vec<String> = outputs.iter().map(|output| format!("--out {}", quoted(&words(output)))).collect();
-    format!("mcrctl rule set {} {}", quoted(&rule.name), words.join(" "))
+    words.join(" ")
 }
 
 /// An output as `--out` takes it, without what is so by default.

@@ -42,6 +42,7 @@ pub fn nothing(facts: &Facts, seconds: f64) -> String {
         Some(_) if facts.takes_all() => {
             "a switch that snoops IGMP needs a static multicast-router port to it, since no group is asked for by name"
         }
+        Some(_) if facts.unjoined.is_some() => "the group is not joined",
         Some(_) => "the group is joined: look at the sender, and at the switches between",
         None => "no group is joined: the switch has to send it unasked",
     };

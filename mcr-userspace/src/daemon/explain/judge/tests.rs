@@ -88,6 +88,7 @@ fn facts() -> Facts {
         reading: Reading::default(),
         findings: Vec::new(),
         age: Duration::from_secs(5),
+        own_host: Vec::new(),
         stronger: Vec::new(),
     }
 }
