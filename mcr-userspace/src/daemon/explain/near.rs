@@ -206,7 +206,10 @@ mod tests {
 
     #[test]
     fn the_nearest_comes_first() {
-        let group = |length| Prefix { address: [239, 1, 1, 1].into(), length };
+        let group = |length: u8| Prefix {
+            address: Ipv4Addr::from_bits(PACKET.group.to_bits() & (u32::MAX << (32 - length))),
+            length,
+        };
         let rule = |name: &str, group, ports, vlan| Candidate {
             name: name.into(),
             matcher: Match { group, ports: Ports::Exact(ports), vlan, ..matcher() },
