@@ -5,7 +5,7 @@ use netns_tests::{
     daemon::Daemon,
     needs_root,
     packet::Packet,
-    topology::{RELAY, SINK, Topology},
+    topology::{GEN, RELAY, SINK, Topology},
 };
 
 use crate::{
@@ -76,6 +76,22 @@ fn an_ingress_that_is_down() -> Result<()> {
     faults.iter().try_for_each(Fault::check)
 }
 
+/// Raised while mcrd runs, beyond what its frames hold.
+#[test]
+fn an_mtu_above_the_frames() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    let daemon = Daemon::start(network.relay(), "", &[])?;
+    daemon.done(&add(&[]))?;
+    shell(&network, &daemon, RELAY, "ip link set v1 mtu 3000; ip link set v2 mtu 3000")?;
+    network.namespace(GEN).run("ip link set v0 mtu 3000")?;
+    let _stream = Stream::begin(&network, "v0", Packet { payload: vec![7; 2500], ..packet() }.frame())?;
+    let told = explained(&network, &daemon, &["oversize", "its MTU is 3000"])?;
+    let fix = told.fix.unwrap_or_default();
+    ensure!(fix.starts_with("ip link set v1 mtu "), "{fix}");
+    shell(&network, &daemon, RELAY, &fix)
+}
+
 #[test]
 fn interfaces_that_are_renamed_or_deleted() -> Result<()> {
     needs_root!();
@@ -92,6 +108,11 @@ fn interfaces_that_are_renamed_or_deleted() -> Result<()> {
             says: &["no interface v2", "it is called w2 now"],
             repair: Repair::Printed("mcrctl rule set feed --out w2"),
             ..fault("the egress is renamed", (RELAY, "ip link set v2 name w2"))
+        },
+        Fault {
+            says: &["no interface v1, v2", "v1 is called w1 now", "v2 is called w2 now"],
+            repair: Repair::Printed("mcrctl rule set feed --in w1 --out w2"),
+            ..fault("both are renamed", (RELAY, "ip link set v1 name w1; ip link set v2 name w2"))
         },
         Fault {
             says: &["no interface v1"],

@@ -35,6 +35,35 @@ fn the_kernel_lets_no_more_groups_be_joined() -> Result<()> {
     faults.iter().try_for_each(Fault::check)
 }
 
+/// Two sources of one group: the second is one too many, which is not the first rule's fault.
+#[test]
+fn one_source_of_a_group_cannot_be_joined() -> Result<()> {
+    needs_root!();
+    let network = switched().build()?;
+    let daemon = Daemon::start(network.relay(), "", &[])?;
+    let _stream = Stream::begin(&network, "v0", packet().frame())?;
+    daemon.done(&add(&["--source", "10.1.0.1"]))?;
+    shell(&network, &daemon, RELAY, "sysctl -qw net.ipv4.igmp_max_msf=1")?;
+    daemon.done(&[
+        "rule",
+        "add",
+        "--name",
+        "other",
+        "--in",
+        "v1",
+        "--group",
+        "239.1.1.1",
+        "--source",
+        "10.1.0.2",
+        "--out",
+        "v2",
+    ])?;
+    arrives(&network, &daemon)?;
+    let other = daemon.ctl(&["explain", "other", "--seconds", "1"])?.exited(1)?.stdout;
+    ensure!(other.contains("239.1.1.1 from 10.1.0.2") && !other.contains("the group is joined"), "{other}");
+    Ok(())
+}
+
 /// A bridge that asks each second, from an address that the host has no route to, and forgets within three.
 fn asking() -> Result<Network> {
     let network = switched().with_igmp(3).build()?;

@@ -1,11 +1,16 @@
 //! Packets that no rule can forward.
 
-use anyhow::Result;
-use netns_tests::{needs_root, packet::Packet};
+use anyhow::{Result, ensure};
+use netns_tests::{
+    daemon::Daemon,
+    needs_root,
+    packet::Packet,
+    topology::{RELAY, Topology},
+};
 
 use crate::{
-    fault::{Fault, Repair},
-    stream::packet,
+    fault::{Fault, Repair, add, explained, shell},
+    stream::{Stream, packet},
 };
 
 #[test]
@@ -41,6 +46,24 @@ fn packets_that_no_rule_can_forward() -> Result<()> {
         },
     ];
     faults.iter().try_for_each(Fault::check)
+}
+
+/// They arrive, so a firewall that drops IGMP queries is not why the rule forwards nothing.
+#[test]
+fn fragments_behind_a_firewall() -> Result<()> {
+    needs_root!();
+    let mut fragment = packet().frame();
+    fragment[20] |= 0x20;
+    refit(&mut fragment);
+    let network = Topology::chain(1).build()?;
+    let daemon = Daemon::start(network.relay(), "", &[])?;
+    daemon.done(&add(&[]))?;
+    let policy = "nft 'table inet filter { chain input { type filter hook input priority 0; policy drop; }; }'";
+    shell(&network, &daemon, RELAY, policy)?;
+    let _stream = Stream::begin(&network, "v0", fragment)?;
+    let told = explained(&network, &daemon, &["fragments of 239.1.1.1 from 10.1.0.1"])?;
+    ensure!(told.problems > 1, "the firewall is a problem too: {told:?}");
+    Ok(())
 }
 
 /// Makes the IPv4 header checksum right again.
