@@ -74,6 +74,8 @@ fn receivers_of_what_is_sent() -> Result<()> {
     ensure!(said.is_empty(), "{said}");
     let found = doctor(relay, &daemon.files().socket(), "v2")?;
     ensure!(found.is_some_and(|found| found.contains("239.10.1.1")), "doctor says nothing");
+    let explained = daemon.ctl(&["explain", "a", "--seconds", "1"])?.exited(1)?.stdout;
+    ensure!(explained.contains("a receiver on this host has joined 239.10.1.1 on v2"), "{explained}");
     assert_eq!(doctor(relay, &daemon.files().socket(), "v4")?, None);
     drop(receiver);
     until_told(&daemon, &[])?;
