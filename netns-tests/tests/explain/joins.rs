@@ -60,7 +60,10 @@ fn one_source_of_a_group_cannot_be_joined() -> Result<()> {
     ])?;
     arrives(&network, &daemon)?;
     let other = daemon.ctl(&["explain", "other", "--seconds", "1"])?.exited(1)?.stdout;
-    ensure!(other.contains("239.1.1.1 from 10.1.0.2") && !other.contains("the group is joined"), "{other}");
+    ensure!(
+        other.contains("group 239.1.1.1 of source 10.1.0.2 is not joined") && !other.contains("the group is joined"),
+        "{other}"
+    );
     Ok(())
 }
 

@@ -30,12 +30,12 @@ fn nft() -> Listed {
     }
 }
 
-/// nft lists chains at ingress without their interfaces up to version 1.0.6 at least: the kernel tells these.
+/// nft lists chains at ingress and egress without their interfaces up to version 1.0.6 at least: the kernel tells these.
 fn with_devices(text: String, hooked: &[Hooked]) -> String {
     let Ok(mut root) = serde_json::from_str::<Value>(&text) else { return text };
     for chain in root["nftables"].as_array_mut().into_iter().flatten().filter_map(|object| object.get_mut("chain")) {
         let known = hooked.iter().find(|hooked| chain["table"] == hooked.table && chain["name"] == hooked.chain);
-        if chain["hook"] == "ingress"
+        if (chain["hook"] == "ingress" || chain["hook"] == "egress")
             && chain.get("dev").is_none()
             && let Some(known) = known
         {
