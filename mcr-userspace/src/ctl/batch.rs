@@ -220,7 +220,7 @@ mod tests {
         let wrong = "rule list\nmcrctl rule del a\nadd --in e0\nstatus\nrule ad\nrule del 'a\nrule set a\n\
             rule add --in a/b --group 10.0.0.1 --out e1\nrule --help\nrule del\nreload\n\u{1}\n";
         let Lines { operations, errors, wrong_adds } = read(wrong.as_bytes()).expect("memory");
-        assert_eq!((operations.len(), wrong_adds.len()), (0, 1), "{wrong_adds:?}");
+        assert_eq!((operations.len(), wrong_adds.len()), (0, 2), "{wrong_adds:?}");
         assert_eq!(missing("no rule b c; `mcrctl rule list` shows all"), Some("b c"));
         let lines: Vec<u64> = errors.iter().map(|(line, ..)| *line).collect();
         assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12], "{errors:?}");

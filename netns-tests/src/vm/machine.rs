@@ -21,7 +21,7 @@ pub struct Machine {
     pub kernel: Kernel,
     /// Virtual processors.
     pub cpus: u32,
-    /// Its interfaces: `eth0`, `eth1` and so on, with the addresses of [`mac`](super::boot::mac).
+    /// Its interfaces: `eth0`, `eth1` and so on, with the addresses of [`mac`].
     pub nics: Vec<Nic>,
 }
 

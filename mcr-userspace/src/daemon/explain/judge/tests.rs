@@ -275,7 +275,7 @@ fn memberships() {
     finds(&lacking, Some(&passing(0)), "VLAN 100 are not joined", Some(fix));
     let mut failed = facts();
     failed.memberships[0].state = "failed: no buffer space".into();
-    finds(&failed, Some(&passing(0)), "could not join 239.1.1.1 on eth0: failed: no buffer space", None);
+    finds(&failed, Some(&passing(0)), "could not join 239.1.1.1 on eth0: no buffer space", None);
     let limit = "eth0: group 239.1.1.1 is not joined: too many; `sysctl -w net.ipv4.igmp_max_memberships=20`";
     let (text, fix, _) = first(&Facts { unjoined: Some(limit.into()), ..facts() }, Some(&passing(0)));
     assert_eq!(fix.as_deref(), Some("sysctl -w net.ipv4.igmp_max_memberships=20"));
