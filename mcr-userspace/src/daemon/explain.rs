@@ -28,7 +28,7 @@ use crate::{
             PacketExplained, PacketSpec, Response, RuleState, Unmatched,
         },
     },
-    kernel::link::alike,
+    kernel::link::{self, alike},
 };
 
 use facts::{Facts, Flow, Watched};
@@ -53,7 +53,14 @@ impl Shared {
         if let Some(refusal) = refuse(seconds) {
             return refusal;
         }
-        let Some(before) = self.lock().facts(name) else { return no_rule(name) };
+        let Some(rule) = self.lock().set.get(name).cloned() else { return no_rule(name) };
+        let ports = match link::ports_of(&rule.matcher.interface) {
+            Ok(ports) => ports,
+            Err(error) => {
+                return Response::refused(Unavailable, format!("the kernel does not list interfaces: {error}"));
+            }
+        };
+        let Some(before) = self.lock().facts(name, &ports) else { return no_rule(name) };
         if is_certain(&before) {
             return Response::RuleExplained(judge(&before, None));
         }
@@ -72,7 +79,7 @@ impl Shared {
         drop(recording);
         let (after, names) = {
             let mut state = self.lock();
-            let mut after = state.facts(name);
+            let mut after = state.facts(name, &ports);
             if let Some(after) = &mut after {
                 after.own_host = state.own_host_of(&after.rule);
             }
@@ -168,7 +175,7 @@ fn watched(before: &Facts, after: &Facts, seconds: f64, flows: Vec<Flow>) -> Wat
         seconds,
         added: difference(&after.reading, &before.reading),
         flows,
-        stronger: stronger.map(|rule| rule.name.clone()).collect(),
+        stronger: stronger.cloned().collect(),
     }
 }
 

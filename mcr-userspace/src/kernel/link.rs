@@ -124,6 +124,17 @@ pub fn all() -> io::Result<Vec<Link>> {
     Ok(answers.iter().filter_map(|answer| read(answer)).collect())
 }
 
+/// The names of the ports of a bridge or bond; none of any other interface.
+///
+/// # Errors
+///
+/// As [`all`].
+pub fn ports_of(name: &str) -> io::Result<Vec<String>> {
+    let all = all()?;
+    let Some(bridge) = all.iter().find(|link| link.name == name) else { return Ok(Vec::new()) };
+    Ok(all.iter().filter(|link| link.master == Some(bridge.ifindex)).map(|link| link.name.clone()).collect())
+}
+
 /// The interface of this index; `ENODEV` where there is none.
 pub fn of(ifindex: u32) -> io::Result<Link> {
     let mut body = vec![0; IFINFOMSG];

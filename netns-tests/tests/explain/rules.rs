@@ -13,7 +13,7 @@ use netns_tests::{
 use serde_json::Value;
 
 use crate::{
-    fault::{Fault, Repair, explain, rule},
+    fault::{Fault, Repair, arrives, explain, explained, rule},
     stream::{Stream, packet},
 };
 
@@ -42,6 +42,23 @@ fn a_rule_that_is_well_says_so() -> Result<()> {
     daemon.ctl(&["explain", "feed", "--in", "v1"])?.exited(2)?;
     daemon.ctl(&["explain", "feed", "--seconds", "0"])?.exited(2)?;
     Ok(())
+}
+
+/// What a rule takes on a port, the bridge above it does not get.
+#[test]
+fn a_rule_on_a_port_of_the_bridge() -> Result<()> {
+    needs_root!();
+    let network = Topology::chain(1).build()?;
+    network.relay().ip_batch("link add b9 type bridge mcast_snooping 0\nlink set v1 master b9\nlink set b9 up\n")?;
+    let daemon =
+        Daemon::start(network.relay(), &rule("port", "group = \"239.1.0.0/16\"", "{ interface = \"v2\" }"), &[])?;
+    let feed = "rule add --name feed --in b9 --group 239.1.1.1 --port 5001 --out v2";
+    daemon.done(&feed.split(' ').collect::<Vec<_>>())?;
+    let _stream = Stream::begin(&network, "v0", packet().frame())?;
+    let told = explained(&network, &daemon, &["rule port takes the packets on v1, before b9 gets them"])?;
+    ensure!(told.fix.is_none(), "{told:?}");
+    daemon.done(&["rule", "del", "port"])?;
+    arrives(&network, &daemon)
 }
 
 #[test]

@@ -34,7 +34,13 @@ pub fn judge(facts: &Facts, watched: &Watched) -> Vec<Judged> {
         return judged;
     }
     if let Some(stronger) = watched.stronger.first() {
-        let text = format!("rule {stronger} is more specific and takes the packets");
+        let text = match &stronger.port {
+            Some(port) => format!(
+                "rule {} takes the packets on {port}, before {interface} gets them from its port {port}; let one of the two rules have both outputs",
+                stronger.name
+            ),
+            None => format!("rule {} is more specific and takes the packets", stronger.name),
+        };
         judged.push(problem(rank::ARRIVAL, "arrival", interface, text, None));
     }
     let (near, others) = near(facts, watched);

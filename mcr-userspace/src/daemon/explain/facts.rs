@@ -102,11 +102,13 @@ pub struct OutputFacts {
     pub longest: u32,
 }
 
-/// A more specific rule whose packets this one would take without it.
+/// A rule whose packets this one would take without it: it is more specific, or its ingress is a port of this one's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stronger {
     /// Its name.
     pub name: String,
+    /// The port that it takes them from.
+    pub port: Option<String>,
     /// Packets that it has matched.
     pub matched: u64,
 }
@@ -168,5 +170,5 @@ pub struct Watched {
     /// Flows that no rule takes.
     pub flows: Vec<Flow>,
     /// Stronger rules that have matched packets meanwhile.
-    pub stronger: Vec<String>,
+    pub stronger: Vec<Stronger>,
 }

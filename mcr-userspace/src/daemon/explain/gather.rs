@@ -15,7 +15,7 @@ use super::{
 use crate::{
     control::protocol::{NearView, PacketExplained, PacketSpec},
     forward::{plan::EgressFacts, rule::InterfaceId},
-    rules::rule::Rule,
+    rules::rule::{Match, Rule},
 };
 
 /// Rules that come close to a packet, in an answer.
@@ -24,8 +24,8 @@ const MOST_NEAR: usize = 10;
 const MOST_STRONGER: usize = 64;
 
 impl State {
-    /// Everything that is judged of a rule; `None` where there is none of that name.
-    pub fn facts(&self, name: &str) -> Option<Facts> {
+    /// Everything that is judged of a rule; `None` where there is none of that name. `ports`: those of its ingress.
+    pub fn facts(&self, name: &str, ports: &[String]) -> Option<Facts> {
         let rule = self.set.get(name)?.clone();
         let standing = self.standing(&rule);
         let live = self.live.get(name);
@@ -56,7 +56,7 @@ impl State {
             findings: live.map(|live| live.traffic.findings().to_vec()).unwrap_or_default(),
             age: live.map_or(Duration::ZERO, |live| live.traffic.age(Instant::now())),
             own_host: Vec::new(),
-            stronger: self.stronger(&rule),
+            stronger: self.stronger(&rule, ports),
             rule,
         })
     }
@@ -99,14 +99,16 @@ impl State {
         }
     }
 
-    /// Rules that are more specific and take some of the packets that `rule` would take.
-    fn stronger(&self, rule: &Rule) -> Vec<Stronger> {
-        let is_stronger = |other: &&Rule| {
-            other.enabled && rank(&other.matcher) < rank(&rule.matcher) && overlap(&rule.matcher, &other.matcher)
-        };
-        let stronger = self.set.iter().filter(is_stronger).filter_map(|other| {
-            let active = self.live.get(&other.name)?.active.as_ref()?;
-            Some(Stronger { name: other.name.clone(), matched: self.steered(active) })
+    /// Rules that take some of the packets that `rule` would take: those that are more specific, and those of its ingress's ports.
+    fn stronger(&self, rule: &Rule, ports: &[String]) -> Vec<Stronger> {
+        let stronger = self.set.iter().filter(|other| other.enabled).filter_map(|other| {
+            let port = ports.iter().find(|port| **port == other.matcher.interface);
+            let is_stronger = match port {
+                Some(port) => overlap(&Match { interface: port.clone(), ..rule.matcher.clone() }, &other.matcher),
+                None => rank(&other.matcher) < rank(&rule.matcher) && overlap(&rule.matcher, &other.matcher),
+            };
+            let active = self.live.get(&other.name).filter(|_| is_stronger)?.active.as_ref()?;
+            Some(Stronger { name: other.name.clone(), port: port.cloned(), matched: self.steered(active) })
         });
         stronger.take(MOST_STRONGER).collect()
     }

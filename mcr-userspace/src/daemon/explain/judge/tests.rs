@@ -11,7 +11,7 @@ use super::{
             passed::Rates,
             traffic::Finding,
         },
-        facts::{Flow, OutputFacts},
+        facts::{Flow, OutputFacts, Stronger},
         obstacle::Obstacle,
     },
     *,
@@ -263,7 +263,7 @@ fn the_rule_itself_and_its_ingress() {
     finds(&down, None, "eth0 is down", Some("ip link set dev eth0 up"));
     let bare = Facts { ingress: InterfaceFacts { link: Link::NoCarrier, ..interface("eth0") }, ..facts() };
     finds(&bare, Some(&passing(0)), "eth0 has no carrier", None);
-    let stolen = Watched { stronger: vec!["b".into()], ..passing(0) };
+    let stolen = Watched { stronger: vec![Stronger { name: "b".into(), port: None, matched: 0 }], ..passing(0) };
     finds(&facts(), Some(&stolen), "rule b is more specific and takes the packets", None);
 }
 
