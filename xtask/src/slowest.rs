@@ -57,9 +57,11 @@ impl Times {
     pub fn shown_in_lanes(&mut self, name: &str, commands: Vec<Command>, lanes: usize) -> Result<()> {
         step::timed_lines(name, || {
             let queue = Mutex::new(commands.into_iter());
+            // Unlocked again before the command runs.
+            let next = || locked(&queue).next();
             let lane = || {
                 let mut ended = Vec::new();
-                while let Some(mut command) = locked(&queue).next() {
+                while let Some(mut command) = next() {
                     ended.push(held_back(&mut command).with_context(|| step::line(&command)));
                 }
                 ended

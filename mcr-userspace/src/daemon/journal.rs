@@ -164,7 +164,7 @@ impl Journal {
         self.note(reload(new, reason).by(peer));
     }
 
-    /// The events from number `after` on, or all that are kept; `patience` is how long to wait for one where there is none.
+    /// The events from number `after` on, or all that are kept, with the number of those that are not any more; `patience` is how long to wait for one where there is none.
     pub fn read(&self, after: Option<u64>, patience: Duration) -> Events {
         let nothing_new = |kept: &mut Kept| after.is_some_and(|after| after >= kept.next);
         let waited = self.bell.wait_timeout_while(self.kept(), patience, nothing_new);
@@ -175,7 +175,7 @@ impl Journal {
         Events {
             events: kept.events.iter().skip(skip).cloned().collect(),
             next: kept.next,
-            lost: oldest.saturating_sub(from),
+            lost: oldest.saturating_sub(after.unwrap_or(0)),
         }
     }
 
@@ -211,6 +211,8 @@ mod tests {
         let later = journal.read(Some(first.next), PATIENCE);
         assert_eq!((later.events.len(), later.next, later.lost), (KEPT, KEPT as u64 + 11, 10));
         assert_eq!(later.events[0].rule.as_deref(), Some("11"));
+        let all = journal.read(None, PATIENCE);
+        assert_eq!((all.events.len(), all.lost), (KEPT, 11));
         // A number that was never given out, as after a restart.
         assert_eq!(journal.read(Some(u64::MAX), Duration::ZERO).events, []);
     }
