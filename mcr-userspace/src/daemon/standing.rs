@@ -192,8 +192,13 @@ impl State {
         let now = Instant::now();
         for (_, place) in self.interfaces.iter_mut().filter(|(_, place)| place.receives()) {
             let unmatched = [Verdict::PassNoRule, Verdict::PassVlan];
-            let counted = place.verdicts(&self.program);
-            place.passed.look(now, || unmatched.iter().map(|verdict| counted[*verdict as usize]).sum());
+            let mut passed = std::mem::take(&mut place.passed);
+            // The kernel is asked only once a sample is due.
+            passed.look(now, || {
+                let counted = place.verdicts(&self.program);
+                unmatched.iter().map(|verdict| counted[*verdict as usize]).sum()
+            });
+            place.passed = passed;
         }
         for (name, live) in &mut self.live {
             let (Some(active), Some(rule)) = (&live.active, self.set.get(name)) else { continue };

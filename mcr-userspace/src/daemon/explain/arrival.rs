@@ -103,13 +103,13 @@ fn losses(facts: &Facts, watched: &Watched) -> Vec<Judged> {
             count if count > watched.added.matched_packets => format!("{count} packets are"),
             count => format!("{count} of {} packets are", watched.added.matched_packets),
         };
-        if *reason == RuleDrop::Oversize {
-            let remedy = &facts.ingress.oversize;
-            let text = format!("{count} dropped ({}): they are longer than a frame takes{remedy}", reason.name());
-            return problem(rank::LOSS, "worker", interface, text, command_in(remedy));
-        }
-        let text = format!("{count} dropped ({}): {}", reason.name(), why(*reason));
-        problem(rank::LOSS, "worker", interface, text, None)
+        // Each of the other reasons has its cause outside this host, or in several settings of it.
+        let (more, fix) = match reason {
+            RuleDrop::Oversize => (facts.ingress.oversize.as_str(), command_in(&facts.ingress.oversize)),
+            _ => ("", None),
+        };
+        let text = format!("{count} dropped ({}): {}{more}", reason.name(), why(*reason));
+        problem(rank::LOSS, "worker", interface, text, fix)
     });
     let judged: Vec<Judged> = judged.collect();
     if judged.is_empty() && watched.added.matched_packets > 0 {

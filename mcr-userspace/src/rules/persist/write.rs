@@ -35,8 +35,7 @@ fn beside_remedy(error: &io::Error, directory: &Path) -> String {
         io::ErrorKind::ReadOnlyFilesystem => "; change the file where it comes from, then `mcrctl reload`".to_owned(),
         io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();
-            let directory_of = fs::metadata(directory).map_or(user + 1, |found| found.uid());
-            match directory_of == user {
+            match fs::metadata(directory).is_ok_and(|found| found.uid() == user) {
                 // Its own directory, and still it may not.
                 true => format!("; it must not be immutable: `chattr -i {}`", directory.display()),
                 false => format!("; `chown {user} {}` lets mcrd do it", directory.display()),
